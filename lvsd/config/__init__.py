@@ -1,0 +1,1 @@
+"""The configuration language: text in, `lvsd.core.model.Config` out."""

@@ -1,0 +1,1 @@
+"""The only code that touches the kernel. pyroute2 stays inside this package."""
