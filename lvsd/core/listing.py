@@ -1,0 +1,105 @@
+"""The table in ipvsadm's rule language, as `ipvsadm -Sn` prints it.
+
+Two differences are deliberate. `rules` may add thresholds (`-x`, `-y`), which `ipvsadm -S` forgets
+to save; they appear only when asked for, so that the plain form compares equal with the tool's
+output. And nothing is ever looked up: addresses, ports and marks stay numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import IPv4Network
+
+from lvsd.core.model import (
+    Destination,
+    Family,
+    Forwarding,
+    Protocol,
+    ServiceFlag,
+    ServiceKey,
+    Table,
+    VirtualService,
+)
+
+_METHOD = {
+    Forwarding.MASQ: "-m",
+    Forwarding.LOCAL: "-g",
+    Forwarding.TUNNEL: "-i",
+    Forwarding.ROUTE: "-g",
+    Forwarding.BYPASS: "-g",
+}
+_PROTOCOL = {Protocol.TCP: "-t", Protocol.UDP: "-u", Protocol.SCTP: "--sctp-service"}
+_TUNNEL_TYPE = ("ipip", "gue", "gre")
+_TUNNEL_CHECKSUM = ("--tun-nocsum", "--tun-csum", "--tun-remcsum")
+_SCHEDULER_FLAGS = {
+    ServiceFlag.SCHED1: {"sh": "sh-fallback", "mh": "mh-fallback"},
+    ServiceFlag.SCHED2: {"sh": "sh-port", "mh": "mh-port"},
+    ServiceFlag.SCHED3: {},
+}
+
+
+def service_option(key: ServiceKey) -> str:
+    """`-t 192.0.2.1:80`, `-u …`, `--sctp-service …`, `-f 1` or `-f 1 -6`."""
+    if key.protocol is Protocol.FWM:
+        return f"-f {key.fwmark}" + (" -6" if key.family is Family.INET6 else "")
+    return f"{_PROTOCOL[key.protocol]} {key}"
+
+
+def service_words(service: VirtualService) -> str:
+    """The attributes of a service: `-s wlc -p 300 -M 255.255.255.0 --pe sip -o -b flag-3`."""
+    return " ".join(_service_words(service))
+
+
+def _service_words(service: VirtualService) -> Iterator[str]:
+    yield f"-s {service.scheduler}"
+    if service.flags & ServiceFlag.PERSISTENT:
+        yield f"-p {service.timeout}"
+        if service.key.family is Family.INET and service.prefixlen != 32:
+            yield f"-M {IPv4Network((0, service.prefixlen)).netmask}"
+        elif service.key.family is Family.INET6 and service.prefixlen != 128:
+            yield f"-M {service.prefixlen}"
+    if service.pe_name:
+        yield f"--pe {service.pe_name}"
+    if service.flags & ServiceFlag.ONEPACKET:
+        yield "-o"
+    names = [
+        words.get(service.scheduler, f"flag-{number}")
+        for number, (flag, words) in enumerate(_SCHEDULER_FLAGS.items(), 1)
+        if service.flags & flag
+    ]
+    if names:
+        yield f"-b {','.join(names)}"
+
+
+def destination_words(destination: Destination, *, thresholds: bool = False) -> str:
+    """The attributes of a destination: `-g -w 1`, with tunnel words and thresholds if any."""
+    words = [_METHOD[destination.forwarding], f"-w {destination.weight}"]
+    if destination.forwarding is Forwarding.TUNNEL and destination.tun_type < len(_TUNNEL_TYPE):
+        words += _tunnel_words(destination)
+    if thresholds and destination.u_threshold:
+        words.append(f"-x {destination.u_threshold}")
+    if thresholds and destination.l_threshold:
+        words.append(f"-y {destination.l_threshold}")
+    return " ".join(words)
+
+
+def _tunnel_words(destination: Destination) -> Iterator[str]:
+    if destination.tun_type:
+        yield f"--tun-type {_TUNNEL_TYPE[destination.tun_type]}"
+        if destination.tun_type == 1:
+            yield f"--tun-port {destination.tun_port}"
+        yield _TUNNEL_CHECKSUM[destination.tun_flags & 3] if destination.tun_flags & 3 < 3 else ""
+
+
+def rules(table: Table, *, thresholds: bool = False) -> str:
+    """The table as `ipvsadm -Sn` saves it: one rule per line, services in the table's order."""
+    lines = []
+    for key, entry in table.items():
+        option = service_option(key)
+        lines.append(f"-A {option} {service_words(entry.service)}")
+        lines += (
+            f"-a {option} -r {destination.key} "
+            f"{destination_words(destination, thresholds=thresholds)}"
+            for destination in entry.destinations.values()
+        )
+    return "".join(line + "\n" for line in lines)
