@@ -1,0 +1,53 @@
+"""The arithmetic of patience: skew, master-down interval, lease. All in seconds."""
+
+from __future__ import annotations
+
+import math
+
+from lvsd.core.model import RouterConfig
+
+#: Adverts that may be missed before a BACKUP acts (keepalived's down_timer_adverts).
+DOWN_TIMER_ADVERTS = 3
+#: The second burst of announcements follows this long after the first.
+ANNOUNCE_DELAY = 5.0
+#: How long a router with services waits for the child's word at most (design rule 3).
+STARTUP_DELAY = 30.0
+#: An orderly stop waits this long after the new master's advert for its announcement.
+RELIEF_DELAY = 0.1
+#: A MASTER yields when this much of the lease is left unrefreshed.
+LEASE_MARGIN = 0.5
+#: Refusals in a row after which a router stops advertising what it cannot hold.
+VIP_FAILURES = 3
+#: First and longest pause before it tries again; doubled each time.
+RETRY_DELAY = 10.0
+RETRY_DELAY_MAX = 300.0
+
+
+def skew_time(version: int, priority: int, interval: float) -> float:
+    """Seconds a BACKUP adds to its patience; a higher priority waits less.
+
+    Independent of the interval in version 2 (RFC 3768 §6.1), scaled by the *master's* advertised
+    interval in version 3 (RFC 5798 §6.1).
+    """
+    return (256 - priority) / 256 * (1.0 if version == 2 else interval)
+
+
+def master_down_interval(version: int, priority: int, interval: float) -> float:
+    """Seconds without an advert after which a BACKUP takes over (RFC 3768, RFC 5798 §6.1)."""
+    return DOWN_TIMER_ADVERTS * interval + skew_time(version, priority, interval)
+
+
+def lease_seconds(config: RouterConfig) -> int | None:
+    """The `valid_lft` of the VIPs, whole seconds; None when the operator wants none.
+
+    The largest lease with lease + 1 ≤ 3 × advertint, so that the kernel (late by up to a second)
+    has removed the VIP of a dead node before its peer's patience ends; at least 2.
+    """
+    if not config.lease:
+        return None
+    return max(2, math.floor(DOWN_TIMER_ADVERTS * config.advertint + 1e-9) - 1)
+
+
+def relief_timeout(config: RouterConfig) -> float:
+    """Seconds an orderly stop serves when nobody takes over: the longest possible skew."""
+    return 1.0 if config.version == 2 else config.advertint
