@@ -1,0 +1,23 @@
+"""What `lvsd run` was told on its command line, as both processes need it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """The parsed command line of `lvsd run`.
+
+    `table` is `kernel` or `none`. `node` chooses among per-node values, "" for the short host
+    name. `child_argv` replaces the director's command line up to `--ipc` (tests put a scripted
+    child here); empty means the real one.
+    """
+
+    config: str = "/etc/lvsd/lvsd.conf"
+    socket: str = "/run/lvsd/lvsd.sock"
+    runtime_dir: str = "/run/lvsd"
+    state_dir: str = "/var/lib/lvsd"
+    table: str = "kernel"
+    node: str = ""
+    child_argv: tuple[str, ...] = ()
