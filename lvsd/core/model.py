@@ -154,6 +154,20 @@ class ServiceEntry:
 Table = Mapping[ServiceKey, ServiceEntry]
 
 
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Connections a destination has now, and its totals since it was added or zeroed."""
+
+    active: int = 0
+    inactive: int = 0
+    persistent: int = 0
+    conns: int = 0
+    inpkts: int = 0
+    outpkts: int = 0
+    inbytes: int = 0
+    outbytes: int = 0
+
+
 class SyncRole(enum.IntEnum):
     """IP_VS_STATE_MASTER and IP_VS_STATE_BACKUP of linux/ip_vs.h."""
 
