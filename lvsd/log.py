@@ -16,10 +16,8 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import select
 import socket
 import stat
-import sys
 import time
 from collections.abc import MutableMapping
 from typing import Any, Protocol
@@ -33,7 +31,7 @@ EVENTS: dict[str, str] = {
     "stopped": "The process has put everything away and exits.",
     "start_failed": "The daemon cannot start; `error` says why.",
     "child_started": "The director process was started by the main process.",
-    "child_lost": "The director process died or went silent; table and mastership stay as they are.",
+    "child_lost": "The director process died or went silent; table and mastership stay.",
     "child_returned": "The restarted director process is up again and has read the configuration.",
     "guard_lost": "The guard process is gone: the VIPs are now protected by their lease alone.",
     "config_loaded": "A configuration was read and is now in force.",
@@ -86,11 +84,12 @@ MAX_LINE = 4096
 #: structlog's levels as syslog priorities (syslog(3)).
 PRIORITY = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
 #: Syslog facilities by the words `logfile=` takes (syslog(3)).
-FACILITY = {
-    **{"kern": 0, "user": 1, "mail": 2, "daemon": 3, "auth": 4, "syslog": 5, "lpr": 6, "news": 7},
-    **{"uucp": 8, "cron": 9, "authpriv": 10, "ftp": 11},
-    **{f"local{n}": 16 + n for n in range(8)},
-}
+FACILITY_WORDS = (
+    *("kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron"),
+    *("authpriv", "ftp"),
+)
+FACILITY = dict(zip(FACILITY_WORDS, range(12), strict=True))
+FACILITY.update({f"local{n}": 16 + n for n in range(8)})
 DEV_LOG = "/dev/log"
 
 _COLOUR = {"debug": "2", "info": "32", "warning": "33", "error": "31", "critical": "31;1"}
@@ -115,17 +114,16 @@ class Logger(Protocol):
 class _Stderr:
     """Non-blocking writes to a descriptor we share with others, so O_NONBLOCK is not ours to set.
 
-    A pipe, socket or terminal is asked with poll(2) first; poll promises room for PIPE_BUF bytes,
-    so one line of that size never blocks. A regular file takes everything at once.
+    A pipe or terminal is opened a second time, which gives the flag to us alone. A socket is
+    written with MSG_DONTWAIT. A regular file takes everything at once.
     """
 
     def __init__(self, fd: int) -> None:
-        self.fd = fd
         self.terminal = os.isatty(fd)
         self.journal = _is_journal(fd)
-        self._poll = select.poll()
-        self._poll.register(fd, select.POLLOUT)
-        self._socket = stat.S_ISSOCK(os.fstat(fd).st_mode)
+        mode = os.fstat(fd).st_mode
+        self._socket = socket.socket(fileno=os.dup(fd)) if stat.S_ISSOCK(mode) else None
+        self.fd = _own(fd) if stat.S_ISFIFO(mode) or stat.S_ISCHR(mode) else fd
 
     def write(self, level: str, event: Event) -> bool:
         """True when the line went out whole."""
@@ -142,12 +140,8 @@ class _Stderr:
 
     def _send(self, line: bytes) -> bool:
         try:
-            if self._socket:
-                with socket.socket(fileno=os.dup(self.fd)) as journal:
-                    return journal.send(line, socket.MSG_DONTWAIT) == len(line)
-            ready = self._poll.poll(0)
-            if not ready or not ready[0][1] & select.POLLOUT:
-                return False
+            if self._socket is not None:
+                return self._socket.send(line, socket.MSG_DONTWAIT) == len(line)
             return os.write(self.fd, line) == len(line)
         except OSError:
             return False
@@ -239,7 +233,8 @@ class _Sinks:
 
     def _write(self, level: str, event: Event) -> bool:
         sinks = [sink for sink in (self.stderr, self.extra) if sink is not None]
-        return all([sink.write(level, event) for sink in sinks])  # a list: every sink gets it
+        written = [sink.write(level, event) for sink in sinks]
+        return all(written)
 
 
 _sinks = _Sinks()
@@ -361,8 +356,17 @@ def _open(path: str) -> int:
     return os.open(path, flags, 0o640)
 
 
+def _own(fd: int) -> int:
+    """`fd` opened anew, non-blocking; `fd` itself where the system does not allow that."""
+    flags = os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+    try:
+        return os.open(f"/proc/self/fd/{fd}", flags)
+    except OSError:
+        return fd
+
+
 def _is_journal(fd: int) -> bool:
-    """Whether `fd` is the stream systemd connected to the journal (JOURNAL_STREAM, systemd.exec)."""
+    """Whether `fd` is the stream systemd connected to the journal (systemd.exec)."""
     found = os.fstat(fd)
     return os.environ.get("JOURNAL_STREAM", "") == f"{found.st_dev}:{found.st_ino}"
 

@@ -172,3 +172,9 @@ class Touched(msgspec.Struct, frozen=True, kw_only=True):
     """The answer to drain and undrain: `VIRTUAL REAL` of each real server touched."""
 
     touched: list[str]
+
+
+class Failure(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer to a request that could not be served."""
+
+    error: str
