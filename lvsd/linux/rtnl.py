@@ -31,7 +31,7 @@ _HEADER = struct.Struct("=IHHII")
 _IFADDRMSG = struct.Struct("=BBBBI")
 _CACHEINFO = struct.Struct("=IIII")
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_LABEL, _IFA_CACHEINFO, _IFA_FLAGS, _IFA_PROTO = 1, 2, 3, 6, 8, 11
-_F_NODAD, _F_NOPREFIXROUTE = 0x02, 0x200
+_F_NODAD = 0x02
 _SOL_NETLINK, _NETLINK_CAP_ACK = 270, 10
 _ACK_OFFSET = 6  # of the flags in nlmsghdr
 
@@ -48,15 +48,12 @@ def new_address(vip: Vip, index: int, lease: int | None) -> AddressRequest:
 
     A single host address never becomes a source address: an IPv6 /128 is deprecated from the
     start (preferred lifetime 0), as keepalived has it. DAD would delay service and lose against
-    the old master. A wider address brings no prefix route when leased: refreshing must not touch
-    the routing table.
+    the old master. A wider address brings its prefix route, as from any other tool.
     """
     seconds = FOREVER if lease is None else lease
-    host = vip.address.max_prefixlen == vip.prefixlen
-    preferred = 0 if vip.address.version == 6 and host else seconds
-    flags = _F_NODAD if vip.address.version == 6 else 0
-    if not host:
-        flags |= _F_NOPREFIXROUTE
+    ipv6 = vip.address.version == 6
+    preferred = 0 if ipv6 and vip.prefixlen == vip.address.max_prefixlen else seconds
+    flags = _F_NODAD if ipv6 else 0
     attributes = _local(vip.address)
     if vip.label:
         attributes += _attribute(_IFA_LABEL, vip.label.encode() + b"\0")

@@ -1,0 +1,324 @@
+"""The guard: a tiny process made before everything else, which outlives main by a second.
+
+It blocks on a socket pair. Main keeps it current with prebuilt bytes: for each router that holds
+VIPs the priority-0 advert, the address deletions, and what tells that a peer has taken over. When
+the pair closes without an orderly end, main is dead: the guard sends the adverts, lets the VIPs
+serve until the peer is heard, deletes them, and exits (design rule 2, "first line"). If the guard
+dies as well, the kernel's lease is the last line.
+
+Standard library only, imported before asyncio; no allocation to speak of while it waits. It
+ignores the signals that end main and has a process group of its own. Messages are marshal'ed
+tuples, one datagram each, so a message is whole or absent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import marshal
+import os
+import select
+import signal
+import socket
+import struct
+import time
+from dataclasses import astuple, dataclass
+from typing import Any, NoReturn
+
+from lvsd.linux.bpf import attach_code
+
+#: Seconds between a peer's advert and the end, unless its announcement comes first (rule 1).
+RELIEF_DELAY = 0.1
+#: The farewell is sent this often: one lost packet must not cost three seconds.
+FAREWELLS = 2
+
+_RELEASE, _UPDATE, _HANDOVER = 0, 1, 2
+_BUFFER = 4 << 20
+_SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 32, 33
+_PROTOCOL = 112
+_FRAME = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class Packet:
+    """A prebuilt advert. `source` and `destination` are packed; `source` b"" lets the kernel."""
+
+    destination: bytes
+    source: bytes
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Ward:
+    """What the guard must know about one router that holds its VIPs.
+
+    `deletions` are complete rtnetlink requests. `vips` are packed addresses whose announcement by
+    somebody else relieves us. `filters` are assembled BPF programs by ethertype, `advert_filter`
+    the one of the raw socket. `limit` bounds the wait in seconds. `addresses` is how the advert's
+    sender is told from ourselves.
+    """
+
+    interface: str
+    index: int
+    family: int
+    mac: bytes
+    farewells: tuple[Packet, ...]
+    deletions: tuple[bytes, ...]
+    vips: tuple[bytes, ...]
+    filters: tuple[tuple[int, bytes], ...]
+    advert_filter: bytes
+    group: bytes
+    limit: float
+
+
+class Guard:
+    """Main's end. Every method is a no-op once the guard is gone; `alive` tells."""
+
+    def __init__(self, sock: socket.socket, pid: int) -> None:
+        self.pid = pid
+        self.alive = True
+        self._socket = sock
+        self._unsent: bytes | None = None
+
+    def update(self, wards: tuple[Ward, ...]) -> bool:
+        """Replace everything the guard knows. False: could not be told now, `retry` later."""
+        self._unsent = marshal.dumps((_UPDATE, tuple(map(astuple, wards))))
+        return self.retry()
+
+    def retry(self) -> bool:
+        """Send the newest update that has not been sent yet."""
+        if self._unsent is not None and self._send(self._unsent):
+            self._unsent = None
+        return self._unsent is None or not self.alive
+
+    def handover(self, deadline: float) -> None:
+        """Keep quiet about main's death until `deadline` (CLOCK_MONOTONIC seconds)."""
+        self._send(marshal.dumps((_HANDOVER, deadline)))
+
+    def release(self) -> None:
+        """All is well: the guard exits without doing anything. Waits for it, at most 1 s."""
+        self._socket.setblocking(True)
+        self._socket.settimeout(1.0)
+        self._send(marshal.dumps((_RELEASE,)))
+        self._socket.close()
+        self.alive = False
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(self.pid, 0)
+
+    def fileno(self) -> int:
+        """Readable when the guard has died."""
+        return self._socket.fileno()
+
+    def lost(self) -> None:
+        """The guard died first; take its exit status and stop talking to it."""
+        self.alive = False
+        self._socket.close()
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(self.pid, os.WNOHANG)
+
+    def _send(self, message: bytes) -> bool:
+        if not self.alive:
+            return False
+        try:
+            self._socket.send(message)
+        except OSError:  # full or gone; the reader of `fileno` learns which
+            return False
+        return True
+
+
+def fork() -> Guard:
+    """Make the guard process; returns in the parent only. Raises OSError."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    for sock, option in ((ours, _SO_SNDBUFFORCE), (theirs, _SO_RCVBUFFORCE)):
+        with contextlib.suppress(PermissionError):
+            sock.setsockopt(socket.SOL_SOCKET, option, _BUFFER)
+    ours.setblocking(False)
+    pid = os.fork()
+    if pid:
+        theirs.close()
+        return Guard(ours, pid)
+    ours.close()
+    _main(theirs)
+
+
+def _main(sock: socket.socket) -> NoReturn:
+    """The guard process. Leaves by `os._exit`, so nothing of the parent's is run or flushed."""
+    status = 1
+    try:
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+            signal.signal(number, signal.SIG_IGN)
+        os.setpgid(0, 0)
+        _set_name(b"lvsd-guard")
+        wards = _wait(sock)
+        if wards:
+            _hand_over(wards)
+        status = 0
+    except OSError as error:
+        os.write(2, f"lvsd-guard: {error}\n".encode())
+    finally:
+        os._exit(status)
+
+
+def _wait(sock: socket.socket) -> tuple[Ward, ...]:
+    """Block until main is dead; what it held then. Empty after an orderly end."""
+    wards: tuple[Ward, ...] = ()
+    quiet_until = 0.0
+    buffer = bytearray(_BUFFER)
+    while True:
+        length = sock.recv_into(buffer)
+        if length == 0:
+            break
+        message: tuple[Any, ...] = marshal.loads(memoryview(buffer)[:length])
+        if message[0] == _RELEASE:
+            return ()
+        if message[0] == _UPDATE:
+            wards = tuple(_ward(fields) for fields in message[1])
+        elif message[0] == _HANDOVER:
+            quiet_until = message[1]
+    # A main that is being replaced announced its absence; its heir holds the VIPs by then.
+    while time.monotonic() < quiet_until:
+        time.sleep(max(0.0, quiet_until - time.monotonic()))
+    return wards
+
+
+def _ward(fields: tuple[Any, ...]) -> Ward:
+    *head, farewells, deletions, vips, filters, advert_filter, group, limit = fields
+    interface, index, family, mac = head
+    packets = tuple(Packet(*packet) for packet in farewells)
+    return Ward(
+        interface,
+        index,
+        family,
+        mac,
+        packets,
+        deletions,
+        vips,
+        filters,
+        advert_filter,
+        group,
+        limit,
+    )
+
+
+class _Watch:
+    """The sockets of one ward after main's death, and when its VIPs go."""
+
+    def __init__(self, ward: Ward) -> None:
+        self.ward = ward
+        self.deadline = time.monotonic() + ward.limit
+        self.frames: list[socket.socket] = []
+        self.adverts: socket.socket | None = None
+        with contextlib.suppress(OSError):  # without ears the limit holds
+            self.adverts = _vrrp_socket(ward)
+            for protocol, code in ward.filters:
+                sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
+                self.frames.append(sock)
+                attach_code(sock, code)
+                sock.bind((ward.interface, protocol))
+
+    def say_farewell(self) -> None:
+        """Priority 0, from the source the peers know."""
+        if self.adverts is None:
+            return
+        for packet in self.ward.farewells:
+            with contextlib.suppress(OSError):
+                _send(self.adverts, self.ward, packet)
+
+    def listen(self, now: float) -> None:
+        """Move the deadline to what was heard: an announcement ends it, an advert nearly."""
+        for sock in self.frames:
+            while (frame := _read(sock)) is not None:
+                if _claims(frame, self.ward):
+                    self.deadline = min(self.deadline, now)
+        while self.adverts is not None and (message := _read(self.adverts)) is not None:
+            if _is_peer(message, self.ward):
+                self.deadline = min(self.deadline, now + RELIEF_DELAY)
+
+
+def _hand_over(wards: tuple[Ward, ...]) -> None:
+    watches = [_Watch(ward) for ward in wards]
+    for _ in range(FAREWELLS):
+        for watch in watches:
+            watch.say_farewell()
+    netlink = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+    while watches:
+        now = time.monotonic()
+        for watch in watches:
+            watch.listen(now)
+        for watch in [w for w in watches if w.deadline <= now]:
+            for request in watch.ward.deletions:
+                with contextlib.suppress(OSError):
+                    netlink.send(request)
+            watches.remove(watch)
+        ears = [s for w in watches for s in (*w.frames, *([w.adverts] if w.adverts else []))]
+        if watches:
+            wait = min(w.deadline for w in watches) - time.monotonic()
+            select.select(ears, [], [], max(0.0, wait))
+
+
+def _vrrp_socket(ward: Ward) -> socket.socket:
+    """As `lvsd.linux.wire` has it, which is not imported here to stay small."""
+    sock = socket.socket(ward.family, socket.SOCK_RAW | socket.SOCK_NONBLOCK, _PROTOCOL)
+    attach_code(sock, ward.advert_filter)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, ward.interface.encode() + b"\0")
+    if ward.family == socket.AF_INET:
+        level, mreq = socket.IPPROTO_IP, ward.group + struct.pack("@4xi", ward.index)
+        sock.setsockopt(level, socket.IP_TTL, 255)
+        sock.setsockopt(level, socket.IP_TOS, 0xC0)
+        sock.setsockopt(level, socket.IP_MULTICAST_TTL, 255)
+        sock.setsockopt(level, socket.IP_MULTICAST_LOOP, 0)
+        if ward.group:
+            sock.setsockopt(level, socket.IP_MULTICAST_IF, mreq)
+            sock.setsockopt(level, socket.IP_ADD_MEMBERSHIP, mreq)
+    else:
+        level, mreq = socket.IPPROTO_IPV6, ward.group + struct.pack("@i", ward.index)
+        sock.setsockopt(level, socket.IPV6_UNICAST_HOPS, 255)
+        sock.setsockopt(level, socket.IPV6_TCLASS, 0xC0)
+        sock.setsockopt(level, socket.IPV6_MULTICAST_HOPS, 255)
+        sock.setsockopt(level, socket.IPV6_MULTICAST_LOOP, 0)
+        sock.setsockopt(level, socket.IPV6_MULTICAST_IF, ward.index)
+        if ward.group:
+            sock.setsockopt(level, socket.IPV6_JOIN_GROUP, mreq)
+    return sock
+
+
+def _send(sock: socket.socket, ward: Ward, packet: Packet) -> None:
+    text = socket.inet_ntop(ward.family, packet.destination)
+    if ward.family == socket.AF_INET:
+        info = struct.pack("@i4s4x", ward.index, packet.source or bytes(4))
+        ancillary = [(socket.IPPROTO_IP, 8, info)]  # IP_PKTINFO
+        sock.sendmsg([packet.payload], ancillary, 0, (text, 0))
+    else:
+        info = struct.pack("@16si", packet.source or bytes(16), ward.index)
+        scope = ward.index if text.startswith(("ff", "fe8")) else 0
+        ancillary = [(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, info)]
+        sock.sendmsg([packet.payload], ancillary, 0, (text, 0, 0, scope))
+
+
+def _read(sock: socket.socket) -> bytes | None:
+    try:
+        return sock.recv(_FRAME)
+    except OSError:
+        return None
+
+
+def _claims(frame: bytes, ward: Ward) -> bool:
+    """Whether somebody else's ARP or NA frame claims one of our VIPs."""
+    if frame[12:14] == b"\x08\x06":
+        return frame[22:28] != ward.mac and frame[28:32] in ward.vips
+    return frame[6:12] != ward.mac and frame[62:78] in ward.vips
+
+
+def _is_peer(message: bytes, ward: Ward) -> bool:
+    """Whether an advert (the filter has seen to the VRID) claims mastership.
+
+    The group's loop is off, so it is never our own. Raw IPv4 hands up the IP header.
+    """
+    if ward.family == socket.AF_INET:
+        message = message[4 * (message[0] & 0x0F) :]
+    return len(message) >= 8 and message[0] & 0x0F == 1 and message[2] > 0
+
+
+def _set_name(name: bytes) -> None:
+    # The name `ps` and `top` show; /proc spares ctypes for prctl(PR_SET_NAME).
+    with contextlib.suppress(OSError), open("/proc/self/comm", "wb") as comm:
+        comm.write(name)

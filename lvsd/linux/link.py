@@ -1,0 +1,269 @@
+"""Interfaces and addresses as the kernel has them, followed through rtnetlink events.
+
+pyroute2 asks and listens, on two sockets: a socket bound to event groups must never carry
+requests, because replies are matched by sequence number only and notifications carry the
+requester's. Whatever goes wrong with the event socket (an overrun, above all) has one answer:
+close both, open new ones, dump everything again. The listener is told after each change and
+after each fresh dump; it reads the present state from here and never from the event.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import ipaddress
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from pyroute2 import AsyncIPRoute
+from pyroute2.netlink.exceptions import NetlinkError
+
+from lvsd.core.model import Family, IPAddress
+from lvsd.linux.rtnl import FOREVER, PROTOCOL_VRRP
+
+_RTMGRP_LINK, _RTMGRP_IPV4_IFADDR, _RTMGRP_IPV6_IFADDR = 0x1, 0x10, 0x100
+_GROUPS = _RTMGRP_LINK | _RTMGRP_IPV4_IFADDR | _RTMGRP_IPV6_IFADDR
+_IFF_UP, _IFF_RUNNING, _IFF_NOARP = 0x1, 0x40, 0x80
+_IFA_F_DADFAILED, _IFA_F_TENTATIVE = 0x08, 0x40
+_SCOPE_HOST = 254
+_RECEIVE_BUFFER = 4 << 20
+#: Seconds before a broken monitor is opened again, doubled up to the second.
+_REOPEN_DELAY, _REOPEN_DELAY_MAX = 0.05, 5.0
+#: Seconds one dump may take.
+_DUMP_TIMEOUT = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class BoundAddress:
+    """One address of one interface. `permanent` means an infinite valid lifetime."""
+
+    address: IPAddress
+    prefixlen: int
+    scope: int
+    flags: int
+    protocol: int
+    permanent: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """One interface. `up` means administratively up with a carrier; `arp` that it resolves."""
+
+    name: str
+    index: int
+    mac: bytes
+    up: bool
+    arp: bool
+
+
+class Listener(Protocol):
+    """Whoever wants to know. Called from the loop; must not block."""
+
+    def interface_changed(self, name: str) -> None:
+        """Something about this interface or its addresses is, or may be, different."""
+
+    def address_removed(self, name: str, address: IPAddress) -> None:
+        """The kernel removed an address (deleted by anyone, or its lease ran out)."""
+
+    def links_dumped(self) -> None:
+        """The view was read afresh; single changes may have gone unseen."""
+
+    def monitor_lost(self, error: str) -> None:
+        """The event socket broke; it is being opened again."""
+
+
+class Links:
+    """The present view. `read` it once, then run `watch` as a task."""
+
+    def __init__(self, listener: Listener) -> None:
+        self.dumps = 0
+        self._listener = listener
+        self._interfaces: dict[int, Interface] = {}
+        self._index: dict[str, int] = {}
+        self._addresses: dict[int, dict[tuple[IPAddress, int], BoundAddress]] = {}
+        self._monitor: AsyncIPRoute | None = None
+        self._requests: AsyncIPRoute | None = None
+
+    def interface(self, name: str) -> Interface | None:
+        """The interface of that name, None while there is none."""
+        return self._interfaces.get(self._index.get(name, 0))
+
+    def addresses(self, name: str) -> tuple[BoundAddress, ...]:
+        """Its addresses, in the kernel's order."""
+        return tuple(self._addresses.get(self._index.get(name, 0), {}).values())
+
+    def find(self, name: str, address: IPAddress) -> BoundAddress | None:
+        """The entry of an address on that interface, whatever its prefix length."""
+        return next((a for a in self.addresses(name) if a.address == address), None)
+
+    def source(
+        self, name: str, family: Family, vips: Collection[IPAddress] = ()
+    ) -> IPAddress | None:
+        """Where adverts come from unless configured: first IPv4 address or the link-local one.
+
+        Addresses in `vips`, leased ones and those that are not (yet) usable do not count.
+        """
+        for entry in self.addresses(name):
+            if Family.of(entry.address) is not family or entry.address in vips:
+                continue
+            if entry.flags & (_IFA_F_DADFAILED | _IFA_F_TENTATIVE):
+                continue
+            if entry.protocol == PROTOCOL_VRRP and not entry.permanent:
+                continue
+            if family is Family.INET6 and not entry.address.is_link_local:
+                continue
+            if entry.scope != _SCOPE_HOST:
+                return entry.address
+        return None
+
+    async def read(self) -> None:
+        """Open both sockets and dump. Raises OSError or NetlinkError."""
+        self.close()
+        self._monitor = AsyncIPRoute(rcvbuf=_RECEIVE_BUFFER)
+        # Events first, dump second: a change in between is seen twice rather than never.
+        await self._monitor.bind(groups=_GROUPS)
+        self._requests = AsyncIPRoute()
+        async with asyncio.timeout(_DUMP_TIMEOUT):
+            links = [m async for m in await self._requests.get_links()]
+            addresses = [m async for m in await self._requests.get_addr()]
+        self._interfaces, self._index, self._addresses = {}, {}, {}
+        for message in links:
+            self._link_added(message)
+        for message in addresses:
+            self._address_added(message)
+        self.dumps += 1
+
+    async def watch(self) -> None:
+        """Follow events for ever; on any failure start over with a fresh dump."""
+        delay = _REOPEN_DELAY
+        while True:
+            try:
+                if self._monitor is None:
+                    await self.read()
+                    self._listener.links_dumped()
+                    delay = _REOPEN_DELAY
+                await self._follow()
+            except (OSError, NetlinkError, TimeoutError) as error:
+                self.close()
+                self._listener.monitor_lost(str(error))
+                await asyncio.sleep(delay)
+                delay = min(2 * delay, _REOPEN_DELAY_MAX)
+
+    def close(self) -> None:
+        """Give both sockets back."""
+        for ipr in (self._monitor, self._requests):
+            if ipr is not None:
+                ipr.close()
+        self._monitor = self._requests = None
+
+    async def _follow(self) -> None:
+        while self._monitor is not None:
+            # `get` ends after each datagram.
+            async for message in self._monitor.get():
+                error = message["header"].get("error")
+                if error is not None:
+                    raise OSError(getattr(error, "code", errno.EIO), str(error))
+                self._take(message)
+
+    def _take(self, message: Any) -> None:
+        match message.get("event"):
+            case "RTM_NEWLINK":
+                names = self._link_added(message)
+            case "RTM_DELLINK":
+                names = self._link_removed(message)
+            case "RTM_NEWADDR":
+                names = self._address_added(message)
+            case "RTM_DELADDR":
+                names = self._address_removed(message)
+            case _:
+                return
+        for name in names:
+            self._listener.interface_changed(name)
+
+    def _link_added(self, message: Any) -> Iterable[str]:
+        if message.get("family", 0) != 0:  # bridge port notices come with AF_BRIDGE
+            return ()
+        index, name, flags = message["index"], message.get("ifname"), message["flags"]
+        if name is None:
+            return ()
+        interface = Interface(
+            name=name,
+            index=index,
+            mac=_mac(message.get("address")),
+            up=bool(flags & _IFF_UP) and bool(flags & _IFF_RUNNING),
+            arp=not flags & _IFF_NOARP,
+        )
+        old = self._interfaces.get(index)
+        if old == interface:
+            return ()
+        if old is not None and old.name != name and self._index.get(old.name) == index:
+            del self._index[old.name]
+        self._interfaces[index] = interface
+        self._index[name] = index
+        return {name} if old is None else {name, old.name}
+
+    def _link_removed(self, message: Any) -> Iterable[str]:
+        if message.get("family", 0) != 0:
+            return ()
+        interface = self._interfaces.pop(message["index"], None)
+        self._addresses.pop(message["index"], None)
+        if interface is None:
+            return ()
+        if self._index.get(interface.name) == interface.index:
+            del self._index[interface.name]
+        return (interface.name,)
+
+    def _address_added(self, message: Any) -> Iterable[str]:
+        entry = _bound(message)
+        if entry is None:
+            return ()
+        mine = self._addresses.setdefault(message["index"], {})
+        key = (entry.address, entry.prefixlen)
+        if mine.get(key) == entry:  # a refreshed lease changes nothing
+            return ()
+        mine[key] = entry
+        return self._names(message)
+
+    def _address_removed(self, message: Any) -> Iterable[str]:
+        entry = _bound(message)
+        if entry is None:
+            return ()
+        self._addresses.get(message["index"], {}).pop((entry.address, entry.prefixlen), None)
+        names = self._names(message)
+        for name in names:
+            self._listener.address_removed(name, entry.address)
+        return names
+
+    def _names(self, message: Any) -> tuple[str, ...]:
+        interface = self._interfaces.get(message["index"])
+        return () if interface is None else (interface.name,)
+
+
+def _bound(message: Any) -> BoundAddress | None:
+    # IPv4 point-to-point addresses have their peer under IFA_ADDRESS, our end under IFA_LOCAL.
+    text = message.get("local") or message.get("address")
+    if text is None:
+        return None
+    lifetimes: Mapping[str, int] = message.get("cacheinfo") or {}
+    return BoundAddress(
+        address=ipaddress.ip_address(text),
+        prefixlen=message["prefixlen"],
+        scope=message["scope"],
+        flags=message["flags"],
+        protocol=_protocol(message.get("proto")),
+        permanent=lifetimes.get("ifa_valid", FOREVER) == FOREVER,
+    )
+
+
+def _protocol(value: Any) -> int:
+    if isinstance(value, bytes):
+        return value[0] if value else 0
+    return int(value or 0)
+
+
+def _mac(text: str | None) -> bytes:
+    try:
+        return bytes.fromhex((text or "").replace(":", ""))
+    except ValueError:
+        return b""
