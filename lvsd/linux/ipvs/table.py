@@ -1,0 +1,169 @@
+"""The kernel's IPVS table and sync daemons behind model objects.
+
+Reading is a dump of the services and one dump of destinations per service. Writing is `apply`:
+steps become struct-packed messages sent in batches. Nothing is remembered between calls but the
+socket and the layout of dump entries, so whoever else writes the table is seen by the next read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from collections.abc import Mapping, Sequence
+
+from lvsd.core.model import (
+    Destination,
+    DestinationKey,
+    ServiceEntry,
+    ServiceKey,
+    SyncDaemon,
+    SyncRole,
+    Table,
+    Usage,
+    VirtualService,
+)
+from lvsd.core.plan import Step
+from lvsd.linux import KernelError
+from lvsd.linux.ipvs import codec, messages
+from lvsd.linux.ipvs.channel import Channel
+from lvsd.linux.ipvs.errors import step_error, sync_error
+
+#: Entries decoded and steps encoded before the loop gets its turn (about a millisecond).
+_SLICE = 200
+
+_Entries = list[tuple[VirtualService, list[tuple[Destination, Usage]]]]
+
+
+class Ipvs:
+    """IPVS of the network namespace the process is in.
+
+    `writes` counts the writing messages sent, so a test can prove that nothing was sent.
+    """
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._decoder = codec.DestinationDecoder()
+        self._lock = asyncio.Lock()
+        self.writes = 0
+
+    @classmethod
+    async def open(cls) -> Ipvs:
+        """Find IPVS, which loads the module where that is allowed.
+
+        Raises KernelError: ENOENT with what to do when the kernel has no IPVS, EPERM without
+        CAP_NET_ADMIN.
+        """
+        ipvs = cls(Channel())
+        await ipvs._channel.open()
+        try:
+            await ipvs.info()
+        except KernelError:
+            ipvs.close()
+            raise
+        return ipvs
+
+    def close(self) -> None:
+        """Close the socket; the table stays as it is."""
+        self._channel.close()
+
+    async def _read(self) -> _Entries:
+        async with self._lock:
+            return await self._dump()
+
+    async def _dump(self) -> _Entries:
+        try:
+            (found,) = await self._channel.dump([(codec.CMD_GET_SERVICE, b"")])
+            services = [codec.decode_service(data) for data in found]
+            asked = [(codec.CMD_GET_DEST, codec.encode_key(s.key)) for s in services]
+            dumps = await self._channel.dump(asked)
+            return [
+                (service, await self._decode(service.key, dump))
+                for service, dump in zip(services, dumps, strict=True)
+            ]
+        except codec.DecodeError as error:
+            raise KernelError(errno.EBADMSG, f"unreadable IPVS dump: {error}") from error
+
+    async def _decode(self, key: ServiceKey, dump: list[bytes]) -> list[tuple[Destination, Usage]]:
+        decoded: list[tuple[Destination, Usage]] = []
+        for start in range(0, len(dump), _SLICE):
+            part = dump[start : start + _SLICE]
+            decoded += (self._decoder.decode(data, key.family) for data in part)
+            if len(part) == _SLICE:
+                await asyncio.sleep(0)
+        # The kernel puts a new destination in front and dumps from there.
+        decoded.reverse()
+        return decoded
+
+    async def read_table(self) -> Table:
+        """Every service with its destinations in the order they were added.
+
+        Raises KernelError.
+        """
+        return {
+            service.key: ServiceEntry(service, {d.key: d for d, _ in destinations})
+            for service, destinations in await self._read()
+        }
+
+    async def read_usage(self) -> Mapping[tuple[ServiceKey, DestinationKey], Usage]:
+        """Connections and totals of every destination. Raises KernelError."""
+        return {
+            (service.key, destination.key): usage
+            for service, destinations in await self._read()
+            for destination, usage in destinations
+        }
+
+    async def apply(self, steps: Sequence[Step]) -> list[tuple[Step, KernelError]]:
+        """Send the steps in this order; the refused ones come back with the reason.
+
+        A refused step does not stop those after it. Raises KernelError only when the kernel
+        cannot be talked to at all; then part of the steps may have been applied.
+        """
+        requests = []
+        key, packed = None, b""
+        for number, step in enumerate(steps, 1):
+            if step.key is not key:
+                key, packed = step.key, codec.encode_key(step.key)
+            requests.append(codec.encode_step(step, packed))
+            if number % _SLICE == 0:
+                await asyncio.sleep(0)
+        async with self._lock:
+            self.writes += len(requests)
+            refused = await self._channel.batch(requests)
+        return [
+            (steps[index], step_error(steps[index], number))
+            for index, number in sorted(refused.items())
+        ]
+
+    async def sync_daemons(self) -> tuple[SyncDaemon, ...]:
+        """The connection synchronisation threads that run, master first."""
+        (found,) = await self._channel.dump([(messages.CMD_GET_DAEMON, b"")])
+        return tuple(sorted(map(messages.read_daemon, found), key=lambda daemon: daemon.role))
+
+    async def start_sync(self, daemon: SyncDaemon) -> None:
+        """Start a thread. Raises KernelError, e.g. ENODEV, or EEXIST if its role runs already."""
+        await self._sync(messages.CMD_NEW_DAEMON, daemon.role, daemon)
+
+    async def stop_sync(self, role: SyncRole) -> None:
+        """Stop the thread of this role. Raises KernelError, ESRCH if none runs."""
+        await self._sync(messages.CMD_DEL_DAEMON, role, None)
+
+    async def _sync(self, command: int, role: SyncRole, daemon: SyncDaemon | None) -> None:
+        self.writes += 1
+        request = (command, messages.daemon_request(role, daemon))
+        for number in (await self._channel.batch([request])).values():
+            raise sync_error(role, daemon, number)
+
+    async def timeouts(self) -> tuple[int, int, int]:
+        """Connection timeouts of tcp, tcpfin and udp in seconds (`ipvsadm --set`)."""
+        return messages.read_timeouts(await self._channel.ask(messages.CMD_GET_CONFIG))
+
+    async def set_timeouts(self, tcp: int = 0, tcp_fin: int = 0, udp: int = 0) -> None:
+        """Set connection timeouts in seconds; 0 leaves one as it is. Raises KernelError."""
+        self.writes += 1
+        request = (messages.CMD_SET_CONFIG, messages.timeouts_request(tcp, tcp_fin, udp))
+        for number in (await self._channel.batch([request])).values():
+            raise KernelError(number, f"ipvsadm --set {tcp} {tcp_fin} {udp}: errno {number}")
+
+    async def info(self) -> tuple[str, int]:
+        """Version of IPVS (`1.2.1`) and size of its connection table."""
+        return messages.read_info(await self._channel.ask(messages.CMD_GET_INFO))
