@@ -1,0 +1,78 @@
+"""The client of the control socket: standard library only, so that `lvsd status` starts fast.
+
+One request per connection. Whatever can go wrong on the way ends as `Unreachable` with a sentence
+that says what to do; an answer, also a refusal, is returned as it came.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+from http.client import HTTPConnection, HTTPException
+from typing import Any
+
+#: Seconds to wait for an answer; longer than the server allows itself.
+TIMEOUT = 35.0
+
+
+class Unreachable(Exception):
+    """No answer from the daemon; the text says why, for the operator."""
+
+
+class _UnixConnection(HTTPConnection):
+    """HTTP/1.1 over the Unix socket at `path`."""
+
+    def __init__(self, path: str, timeout: float) -> None:
+        super().__init__("lvsd", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+def request(
+    socket_path: str,
+    method: str,
+    path: str,
+    body: object = None,
+    timeout: float = TIMEOUT,
+) -> tuple[int, Any]:
+    """Status code and decoded JSON of one request. Raises `Unreachable`."""
+    connection = _UnixConnection(socket_path, timeout)
+    sent = None if body is None else json.dumps(body).encode()
+    try:
+        connection.request(method, path, sent, {"Connection": "close"})
+        answer = connection.getresponse()
+        status, received = answer.status, answer.read()
+    except FileNotFoundError:
+        raise Unreachable(f"lvsd is not running (no socket at {socket_path})") from None
+    except ConnectionRefusedError:
+        raise Unreachable(f"lvsd is not running (nobody answers at {socket_path})") from None
+    except PermissionError:
+        raise Unreachable(
+            f"permission denied on {socket_path}: you need to be root or in the group lvsd"
+        ) from None
+    except TimeoutError:
+        raise Unreachable(f"lvsd did not answer within {timeout:g} s") from None
+    except (OSError, HTTPException) as error:
+        raise Unreachable(f"cannot talk to lvsd at {socket_path}: {_words(error)}") from None
+    finally:
+        connection.close()
+    return status, _decode(status, received)
+
+
+def _decode(status: int, received: bytes) -> Any:
+    try:
+        return json.loads(received)
+    except ValueError:
+        if status >= 400:  # the HTTP server's own refusals are plain text
+            return {"error": received.decode("utf-8", "replace").strip() or f"status {status}"}
+        raise Unreachable("lvsd answered with something that is not JSON") from None
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error) or type(error).__name__
