@@ -63,6 +63,9 @@ class Listener(Protocol):
     def interface_changed(self, name: str) -> None:
         """Something about this interface or its addresses is, or may be, different."""
 
+    def address_changed(self, name: str, entry: BoundAddress) -> None:
+        """An address appeared, or has other attributes than before."""
+
     def address_removed(self, name: str, address: IPAddress) -> None:
         """The kernel removed an address (deleted by anyone, or its lease ran out)."""
 
@@ -82,6 +85,8 @@ class Links:
         self._interfaces: dict[int, Interface] = {}
         self._index: dict[str, int] = {}
         self._addresses: dict[int, dict[tuple[IPAddress, int], BoundAddress]] = {}
+        #: The same by address alone; with several prefix lengths, the one seen last.
+        self._found: dict[tuple[int, IPAddress], BoundAddress] = {}
         self._monitor: AsyncIPRoute | None = None
         self._requests: AsyncIPRoute | None = None
 
@@ -95,7 +100,7 @@ class Links:
 
     def find(self, name: str, address: IPAddress) -> BoundAddress | None:
         """The entry of an address on that interface, whatever its prefix length."""
-        return next((a for a in self.addresses(name) if a.address == address), None)
+        return self._found.get((self._index.get(name, 0), address))
 
     def source(
         self, name: str, family: Family, vips: Collection[IPAddress] = ()
@@ -127,7 +132,7 @@ class Links:
         async with asyncio.timeout(_DUMP_TIMEOUT):
             links = [m async for m in await self._requests.get_links()]
             addresses = [m async for m in await self._requests.get_addr()]
-        self._interfaces, self._index, self._addresses = {}, {}, {}
+        self._interfaces, self._index, self._addresses, self._found = {}, {}, {}, {}
         for message in links:
             self._link_added(message)
         for message in addresses:
@@ -207,7 +212,8 @@ class Links:
         if message.get("family", 0) != 0:
             return ()
         interface = self._interfaces.pop(message["index"], None)
-        self._addresses.pop(message["index"], None)
+        for address, _ in self._addresses.pop(message["index"], {}):
+            self._found.pop((message["index"], address), None)
         if interface is None:
             return ()
         if self._index.get(interface.name) == interface.index:
@@ -223,13 +229,22 @@ class Links:
         if mine.get(key) == entry:  # a refreshed lease changes nothing
             return ()
         mine[key] = entry
-        return self._names(message)
+        self._found[message["index"], entry.address] = entry
+        names = self._names(message)
+        for name in names:
+            self._listener.address_changed(name, entry)
+        return names
 
     def _address_removed(self, message: Any) -> Iterable[str]:
         entry = _bound(message)
         if entry is None:
             return ()
-        self._addresses.get(message["index"], {}).pop((entry.address, entry.prefixlen), None)
+        index = message["index"]
+        mine = self._addresses.get(index, {})
+        mine.pop((entry.address, entry.prefixlen), None)
+        self._found.pop((index, entry.address), None)
+        for other in [e for e in mine.values() if e.address == entry.address]:
+            self._found[index, other.address] = other
         names = self._names(message)
         for name in names:
             self._listener.address_removed(name, entry.address)

@@ -11,7 +11,6 @@ rule 2, "last line"). linux/if_addr.h, linux/netlink.h, net/ipv4/devinet.c, net/
 from __future__ import annotations
 
 import errno
-import os
 import socket
 import struct
 from collections.abc import Sequence
@@ -185,8 +184,3 @@ def promote_secondaries(interface: str) -> bool:
     with open(path, "w") as setting:
         setting.write("1")
     return True
-
-
-def strerror(code: int) -> str:
-    """The kernel's reason in words."""
-    return os.strerror(code)

@@ -1,0 +1,320 @@
+"""Keeps the VIPs in the kernel as the routers wish them: desired → plan → netlink, for ever.
+
+A wish is a level: it is told after every step and costs nothing while it is fulfilled. What the
+kernel refuses is tried again, with back-off, against the newest wish. Outcomes go back as events:
+VipsBound, VipsReleased, VipsFailed, VipsLost, LeaseRefreshed.
+
+Only what we bound is ever removed. An address found permanent belongs to the operator: it counts
+as bound and is left alone (design rule 2). One left by a crash, ours by protocol number and finite
+lease, is taken over: kept if it is wished, else removed.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from lvsd.core.model import IPAddress, Vip
+from lvsd.core.vrrp import (
+    Event,
+    Key,
+    LeaseRefreshed,
+    VipsBound,
+    VipsFailed,
+    VipsLost,
+    VipsReleased,
+)
+from lvsd.linux import rtnl
+from lvsd.linux.link import BoundAddress, Links
+from lvsd.linux.rtnl import AddressRequest, AddressSocket
+
+#: Seconds until a refused change is tried again; doubled up to the second.
+RETRY_DELAY, RETRY_DELAY_MAX = 0.1, 5.0
+
+#: An address on an interface.
+Place = tuple[str, IPAddress]
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What one router wants bound, and the lease in seconds (None for ever)."""
+
+    vips: tuple[Vip, ...] = ()
+    lease: int | None = None
+
+
+_NOTHING = Wish()
+
+
+@dataclass(slots=True)
+class _Holding:
+    """One router's wish and what the kernel confirmed of it.
+
+    `held` is ours, with the interface index it was bound to; `foreign` the operator's. `refresh`
+    is the prebuilt batch that renews the lease. `settled` means the wish is fulfilled.
+    """
+
+    wish: Wish = _NOTHING
+    held: dict[Vip, int] = field(default_factory=dict)
+    foreign: set[Vip] = field(default_factory=set)
+    refresh: dict[Vip, AddressRequest] = field(default_factory=dict)
+    settled: bool = False
+    retry_at: float | None = None
+    retry_delay: float = RETRY_DELAY
+
+    def change(self, wish: Wish) -> None:
+        """Take a new wish; the same one again changes nothing."""
+        if wish != self.wish:
+            self.wish = wish
+            self.settled, self.retry_at, self.retry_delay = False, None, RETRY_DELAY
+
+    def settle(self) -> None:
+        """The wish is fulfilled."""
+        self.settled, self.retry_at, self.retry_delay = True, None, RETRY_DELAY
+
+    def retry(self, now: float) -> None:
+        """Try again later."""
+        self.settled = False
+        self.retry_at = now + self.retry_delay
+        self.retry_delay = min(2 * self.retry_delay, RETRY_DELAY_MAX)
+
+
+class VipApplier:
+    """The only writer of our addresses while main lives.
+
+    `report` takes the outcomes; it must queue, not step. `deadline` says when `retry` is due.
+    """
+
+    def __init__(
+        self,
+        links: Links,
+        kernel: AddressSocket,
+        report: Callable[[Key, Event], None],
+    ) -> None:
+        self._links = links
+        self._kernel = kernel
+        self._report = report
+        self._holdings: dict[Key, _Holding] = {}
+        self._deleted: dict[Place, int] = {}
+        #: Interfaces on which promote_secondaries was found set or was set by us.
+        self._promoted: dict[str, bool] = {}
+
+    def adopt(self, key: Key, vips: Iterable[Vip], *, lease: int | None) -> None:
+        """Before the first wish of a router: take over what a crash has left of its VIPs."""
+        holding = self._holdings.setdefault(key, _Holding())
+        for vip in vips:
+            interface = self._links.interface(_device(key, vip))
+            found = self._links.find(_device(key, vip), vip.address)
+            if interface is not None and found is not None and not _foreign(found, lease):
+                holding.held[_as_found(vip, found)] = interface.index
+
+    def wish(self, wishes: Mapping[Key, Wish], now: float) -> None:
+        """Make it so. Routers left out hold nothing. All removals come before all additions."""
+        due = []
+        for key in [*wishes, *(k for k in self._holdings if k not in wishes)]:
+            holding = self._holdings.setdefault(key, _Holding())
+            holding.change(wishes.get(key, _NOTHING))
+            if not holding.settled and (holding.retry_at or now) <= now:
+                due.append((key, holding))
+        removed = [self._release(key, holding) for key, holding in due]
+        for (key, holding), done in zip(due, removed, strict=True):
+            failures = self._bind(key, holding) if holding.wish.vips else []
+            if failures:
+                self._report(key, VipsFailed("; ".join(failures)))
+            if failures or not done:
+                holding.retry(now)
+            else:
+                holding.settle()
+                self._report(key, VipsBound() if holding.wish.vips else VipsReleased())
+        for key in [k for k, h in self._holdings.items() if k not in wishes and h.settled]:
+            del self._holdings[key]
+
+    def refresh(self, key: Key, now: float) -> None:
+        """Renew the lease of everything a router wishes, in one batch."""
+        holding = self._holdings.get(key)
+        if holding is None or not holding.settled:
+            return  # VipsFailed was told and the retry is under way
+        failures = self._send(holding, holding.refresh)
+        if failures:
+            holding.retry(now)
+            self._report(key, VipsFailed("; ".join(failures)))
+        else:
+            self._report(key, LeaseRefreshed())
+
+    def deadline(self) -> float | None:
+        """When the earliest retry is due."""
+        return min((h.retry_at for h in self._holdings.values() if h.retry_at), default=None)
+
+    def address_removed(self, name: str, address: IPAddress) -> None:
+        """An address went away: our own doing, or somebody took it from us."""
+        place = (name, address)
+        if place in self._deleted:
+            self._deleted[place] -= 1
+            if not self._deleted[place]:
+                del self._deleted[place]
+            return
+        for key, holding in self._holdings.items():
+            lost = [
+                vip
+                for vip in (*holding.held, *holding.foreign)
+                if vip.address == address and _device(key, vip) == name
+            ]
+            if lost and self._links.find(name, address) is None:
+                self._lose(key, holding, lost)
+
+    def address_changed(self, name: str, found: BoundAddress) -> None:
+        """An address appeared or has other attributes: one made permanent is the operator's now."""
+        if not found.permanent:
+            return
+        for key, holding in self._holdings.items():
+            if holding.wish.lease is None:
+                continue
+            for vip in [v for v in holding.held if v.address == found.address]:
+                if _device(key, vip) == name:
+                    del holding.held[vip]
+                    holding.refresh.pop(vip, None)
+                    holding.foreign.add(vip)
+
+    def interface_changed(self, name: str) -> None:
+        """What was bound to an older interface of that name is gone; who waits for it tries."""
+        interface = self._links.interface(name)
+        for key, holding in self._holdings.items():
+            gone = [
+                vip
+                for vip, index in holding.held.items()
+                if _device(key, vip) == name and (interface is None or interface.index != index)
+            ]
+            if gone:
+                self._lose(key, holding, gone)
+            if any(_device(key, vip) == name for vip in holding.wish.vips):
+                holding.retry_at = None
+        if interface is None:
+            self._promoted.pop(name, None)
+
+    def links_dumped(self) -> None:
+        """Events may have been missed: compare everything held with the fresh view."""
+        self._deleted.clear()
+        for key, holding in self._holdings.items():
+            lost = [
+                vip
+                for vip in (*holding.held, *holding.foreign)
+                if self._links.find(_device(key, vip), vip.address) is None
+            ]
+            if lost:
+                self._lose(key, holding, lost)
+
+    def deletions(self, key: Key) -> tuple[bytes, ...]:
+        """Netlink requests that remove what this router holds or is about to bind, prebuilt."""
+        holding = self._holdings.get(key, _Holding())
+        return deletions(
+            self._links, key, tuple(dict.fromkeys((*holding.held, *holding.wish.vips)))
+        )
+
+    def _release(self, key: Key, holding: _Holding) -> bool:
+        """Remove what is held and no longer wished; whether all of it is gone."""
+        wished = {
+            (_device(k, v), v.address) for k, h in self._holdings.items() for v in h.wish.vips
+        }
+        surplus = [vip for vip in holding.held if vip not in holding.wish.vips]
+        # Moved to another router, or another prefix length of the same address: not taken away.
+        doomed = [vip for vip in surplus if (_device(key, vip), vip.address) not in wished]
+        requests = [rtnl.delete_address(vip, holding.held[vip]) for vip in doomed]
+        failed = set()
+        for vip, code in zip(doomed, self._kernel.send(requests), strict=True):
+            if code == 0:
+                place = (_device(key, vip), vip.address)
+                self._deleted[place] = self._deleted.get(place, 0) + 1
+            elif code not in (errno.EADDRNOTAVAIL, errno.ENODEV):
+                failed.add(vip)
+        for vip in surplus:
+            if vip not in failed:
+                del holding.held[vip]
+        return not failed
+
+    def _bind(self, key: Key, holding: _Holding) -> list[str]:
+        """Add what is wished; each failure in words."""
+        failures: list[str] = []
+        batch: dict[Vip, AddressRequest] = {}
+        holding.foreign.clear()
+        for vip in holding.wish.vips:
+            device = _device(key, vip)
+            interface = self._links.interface(device)
+            found = self._links.find(device, vip.address)
+            if interface is None:
+                failures.append(f"{vip}: interface {device} does not exist")
+            elif found and vip not in holding.held and _foreign(found, holding.wish.lease):
+                holding.foreign.add(vip)
+            elif reason := self._refusal(device, vip):
+                failures.append(f"{vip}: {reason}")
+            else:
+                batch[vip] = rtnl.new_address(vip, interface.index, holding.wish.lease)
+                holding.held[vip] = interface.index
+        failures += self._send(holding, batch)
+        holding.refresh = batch
+        return failures
+
+    def _send(self, holding: _Holding, batch: Mapping[Vip, AddressRequest]) -> list[str]:
+        """Send additions; each failure in words. What failed is not held."""
+        failures = []
+        for vip, code in zip(batch, self._kernel.send([*batch.values()]), strict=True):
+            if code:
+                failures.append(f"{vip}: {os.strerror(code)}")
+                holding.held.pop(vip, None)
+        return failures
+
+    def _lose(self, key: Key, holding: _Holding, lost: Iterable[Vip]) -> None:
+        """Forget what is gone. The wish stands, so the next `wish` binds it again."""
+        gone = list(lost)
+        for vip in gone:
+            holding.held.pop(vip, None)
+            holding.foreign.discard(vip)
+        holding.settled = False
+        addresses = tuple(vip.address for vip in gone if vip in holding.wish.vips)
+        if addresses:
+            self._report(key, VipsLost(addresses))
+
+    def _refusal(self, device: str, vip: Vip) -> str:
+        """Why a VIP must not be bound, "" when it may.
+
+        A VIP wider than one host needs promote_secondaries: removing it would else take the
+        subnet's other addresses along.
+        """
+        if vip.prefixlen == vip.address.max_prefixlen or vip.address.version == 6:
+            return ""
+        if device not in self._promoted:
+            try:
+                rtnl.promote_secondaries(device)
+            except OSError as error:
+                return f"promote_secondaries cannot be set on {device}: {error.strerror}"
+            self._promoted[device] = True
+        return ""
+
+
+def deletions(links: Links, key: Key, vips: Iterable[Vip]) -> tuple[bytes, ...]:
+    """Prebuilt removal of these VIPs, those that belong to the operator left out."""
+    requests = []
+    for vip in vips:
+        interface = links.interface(_device(key, vip))
+        found = links.find(_device(key, vip), vip.address)
+        operators = found is not None and found.permanent and found.protocol != rtnl.PROTOCOL_VRRP
+        if interface is not None and not operators:
+            requests.append(rtnl.delete_address(vip, interface.index).message)
+    return tuple(requests)
+
+
+def _device(key: Key, vip: Vip) -> str:
+    return vip.dev or key[0]
+
+
+def _foreign(found: BoundAddress, lease: int | None) -> bool:
+    """Whether an address found is the operator's: permanent, unless we bind without lease too."""
+    return found.permanent and not (lease is None and found.protocol == rtnl.PROTOCOL_VRRP)
+
+
+def _as_found(vip: Vip, found: BoundAddress) -> Vip:
+    """The VIP with the prefix length the kernel has, for a crash may predate a reconfiguration."""
+    if vip.prefixlen == found.prefixlen:
+        return vip
+    return Vip(vip.address, found.prefixlen, vip.dev, vip.label, vip.scope)
