@@ -1,1 +1,57 @@
-"""Health checks: the engine and one file per kind. A check asks and reports; it decides nothing."""
+"""Health checks: they connect, ask, and say pass or why not. They decide nothing.
+
+A new check type in five minutes
+--------------------------------
+1. Add its name to `CheckKind` in `lvsd/core/model.py`.
+2. Add one file here. Most services talk over a stream, so the type is a generator::
+
+       class Finger(Dialogue):                              # from lvsd.checks.stream
+           \"\"\"Passes when the server names a user (RFC 1288).\"\"\"
+
+           def talk(self) -> Talk:
+               heard = b""
+               data = yield self.check.request + b"\\r\\n"     # yield bytes to send, get bytes
+               while data:                                  # b"" is the end of the stream
+                   heard = (heard + data)[:65536]           # bound what you keep
+                   data = yield b""
+               if self.check.receive not in heard:
+                   raise Failed(f'no user "{quoted(self.check.receive)}"')
+               return "user found"
+
+   Connect, TLS (`super().__init__(check, Tls(check))`), partial writes, resets and the deadline are
+   taken care of. A protocol with an asyncio client becomes a `Coroutine` instead: one
+   `async def ask(self) -> str`. Anything else implements `Question` and `Probe` itself, as ping.
+3. Add a line to `KINDS` below.
+4. Add a scripted server and its `Kind` row to `tests/checks/kinds.py`. The contract suite then
+   tries it against refusal, reset, silence, slow drip, garbage and floods.
+
+Reasons are short noun phrases for operators: "refused", "status 500". Bytes from outside go through
+`quoted`. Return a text to pass, raise `Failed` when the server is at fault, `LocalFault` when this
+host is; let OSError fly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from lvsd.checks.connect import Connect
+from lvsd.checks.http import Http, Https
+from lvsd.checks.ping import Ping
+from lvsd.checks.probe import LocalFault, Question
+from lvsd.core.model import Check, CheckKind
+
+#: The registry. `on` and `off` ask nothing and never come here.
+KINDS: Mapping[CheckKind, Callable[[Check], Question]] = {
+    CheckKind.CONNECT: Connect,
+    CheckKind.PING: Ping,
+    CheckKind.HTTP: Http,
+    CheckKind.HTTPS: Https,
+}
+
+
+def question(check: Check) -> Question | LocalFault:
+    """The check made ready, or why this host cannot ask it. KeyError for a kind not in KINDS."""
+    try:
+        return KINDS[check.kind](check)
+    except LocalFault as problem:
+        return problem
