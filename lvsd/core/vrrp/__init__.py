@@ -37,6 +37,8 @@ from lvsd.core.vrrp.events import (
     VipsReleased,
 )
 from lvsd.core.vrrp.group import Effects, Key, VirtualRouters
+from lvsd.core.vrrp.machine import step
+from lvsd.core.vrrp.reception import receive
 from lvsd.core.vrrp.router import (
     VirtualRouter,
     advertisement,
@@ -46,9 +48,7 @@ from lvsd.core.vrrp.router import (
     effective_priority,
     faults,
     next_deadline,
-    receive,
     reported_state,
-    step,
     stopped,
 )
 from lvsd.core.vrrp.timers import lease_seconds, master_down_interval, relief_timeout, skew_time

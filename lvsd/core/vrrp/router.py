@@ -1,15 +1,42 @@
-"""One VirtualRouter: RFC 3768 §6.4, RFC 5798 §6.4, with keepalived's choices where they are silent.
+"""One VirtualRouter as a value, and what can be asked of it.
+
+Nothing here changes anything: `machine.step` makes the next router, `reception.receive` judges
+packets. All times are on the caller's clock. Vocabulary: RFC 3768 §6, RFC 5798 §6.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv6Address
 
-from lvsd.core.model import IPAddress, RouterConfig, TrackKind, Vip
-from lvsd.core.packet import Advertisement
-from lvsd.core.vrrp.events import AdvertReceived, AdvertRejected, Effect, Event, State
+from lvsd.core.model import Family, IPAddress, RouterConfig, Track, TrackKind, Vip
+from lvsd.core.packet import AUTH_NONE, AUTH_PASS, MULTICAST, Advertisement, Reason
+from lvsd.core.vrrp.events import State
+from lvsd.core.vrrp.timers import (
+    LEASE_GRACE,
+    LEASE_MARGIN,
+    RETRY_DELAY,
+    lease_seconds,
+    master_down_interval,
+)
+
+OWNER = 255
+#: Advertised while the director child is lost for good: anybody else may take over.
+LAST_RESORT = 1
+
+COUNTERS = (
+    "adverts_sent",
+    "adverts_received",
+    "priority_zero_sent",
+    "priority_zero_received",
+    "became_master",
+    "released_master",
+    "lower_priority_heard",
+    "address_list_differs",
+    "interval_differs",
+    "vips_lost",
+    *(f"rejected_{reason}" for reason in Reason),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,57 +52,209 @@ class VirtualRouter:
     #: The address of the present master as far as known; our own source while MASTER.
     master: IPAddress | None = None
     counters: Mapping[str, int] = field(default_factory=dict)
+    #: The last state that `StateChanged` told; differs from `state` until the VIPs are gone.
+    reported: State = State.INITIALIZE
+
+    # What the world is like.
+    link_up: bool = True
+    tracked: Mapping[tuple[TrackKind, str], bool] = field(default_factory=dict)
+    ready: bool = False
+    child_lost: bool = False
+    group_fault: str = ""
+
+    # INITIALIZE: the start is held, the wait for services and scripts ends, a VIP is retried.
+    hold_at: float | None = None
+    patience_at: float | None = None
+    retry_at: float | None = None
+    retry_delay: float = RETRY_DELAY
+    failure: str = ""
+
+    # BACKUP.
+    master_interval: float = 0.0
+    master_down_at: float | None = None
+    heard_at: float = 0.0
+    preempt_at: float | None = None
+    #: The timer ran out and only the rest of the sync group is waited for.
+    wants_master: bool = False
+    #: Why the running timer will end in a takeover, "" for silence.
+    takeover: str = ""
+
+    # MASTER.
+    adver_at: float | None = None
+    sent_at: float = 0.0
+    bound: bool = False
+    #: Whether the kernel may hold a VIP of ours.
+    holding: bool = False
+    announced: tuple[IPAddress, ...] = ()
+    announce_at: float | None = None
+    vip_failures: int = 0
+    #: The last refresh asked for, and the time of asking for the last one confirmed.
+    refreshed_at: float = 0.0
+    leased_at: float | None = None
+
+    # Orderly stop and step-down.
+    stopping: bool = False
+    stepped_down: bool = False
+    relieve_at: float | None = None
+    relieved_by: str = ""
+
+    #: The last advert heard listed other addresses than ours.
+    differs: bool = False
 
     @staticmethod
     def initial(config: RouterConfig, source: IPAddress | None) -> VirtualRouter:
         """A router that has not started: it does nothing until `Startup`."""
-        return VirtualRouter(config, source)
-
-
-Stepped = tuple[VirtualRouter, tuple[Effect, ...]]
-
-
-def step(vr: VirtualRouter, event: Event, now: float) -> Stepped:
-    """The router after `event` at `now`, and what must happen once because of it."""
+        return VirtualRouter(config, source, master_interval=config.advertint)
 
 
 def next_deadline(vr: VirtualRouter) -> float | None:
     """When `DeadlineReached` is due next; later than `now` after a DeadlineReached at `now`."""
+    running = [at for at in _deadlines(vr) if at is not None]
+    return min(running, default=None)
+
+
+def _deadlines(vr: VirtualRouter) -> tuple[float | None, ...]:
+    if vr.relieve_at is not None:
+        return (vr.relieve_at,)
+    if vr.stopping or vr.since is None:
+        return ()
+    match vr.state:
+        case State.INITIALIZE:
+            return (vr.hold_at, vr.patience_at, vr.retry_at)
+        case State.BACKUP:
+            return (vr.master_down_at,)
+        case State.MASTER:
+            return (vr.adver_at, vr.announce_at, lease_ends_at(vr))
+
+
+def lease_ends_at(vr: VirtualRouter) -> float | None:
+    """When a MASTER without a confirmed refresh yields; None without a running lease.
+
+    Half a second before the kernel removes the VIPs. A process that was late itself and asks only
+    now gets a quarter of a second for the answer, but never more than the kernel's own lease.
+    """
+    lease = lease_seconds(vr.config)
+    if lease is None or vr.leased_at is None:
+        return None
+    end = vr.leased_at + lease - LEASE_MARGIN
+    if vr.refreshed_at > vr.leased_at:
+        end = max(end, min(vr.refreshed_at + LEASE_GRACE, vr.leased_at + lease))
+    return end
 
 
 def desired(vr: VirtualRouter) -> tuple[Vip, ...]:
     """The VIPs to hold now: all of them (advertised first, then excluded) or none."""
+    if vr.state is not State.MASTER:
+        return ()
+    return vr.config.addresses + vr.config.excluded
 
 
 def stopped(vr: VirtualRouter) -> bool:
     """Whether an orderly stop is complete: relieved, and the kernel holds nothing of ours."""
+    return vr.stopping and vr.state is not State.MASTER and not vr.holding
 
 
 def faults(vr: VirtualRouter) -> tuple[str, ...]:
     """Why this router may not take part, in words; empty when it may."""
+    found = own_faults(vr)
+    return (*found, vr.group_fault) if vr.group_fault else found
+
+
+def own_faults(vr: VirtualRouter) -> tuple[str, ...]:
+    """The faults that are not the sync group's."""
+    found = []
+    if not vr.link_up:
+        found.append(f"interface {vr.config.interface} is down")
+    elif vr.source is None:
+        kind = "IPv4" if vr.config.family is Family.INET else "IPv6 link-local"
+        found.append(f"interface {vr.config.interface} has no {kind} address to send from")
+    for track in vr.config.tracks:
+        if not track.weight and known(vr, track) is False:
+            found.append(f"{track.kind} {track.name} is down")
+    if vr.retry_at is not None:
+        found.append(f"cannot hold the VIPs: {vr.failure}")
+    return tuple(found)
+
+
+def known(vr: VirtualRouter, track: Track) -> bool | None:
+    """Whether a tracked object is up; None before its first word."""
+    return vr.tracked.get((track.kind, track.name))
+
+
+def waiting(vr: VirtualRouter) -> str:
+    """What a faultless router still waits for before it leaves INITIALIZE, "" for nothing.
+
+    An explicit startupdelay is waited for in any case. The child's word on the services, and the
+    first word of each script whose failure is a fault, are waited for within `patience_at`.
+    """
+    if vr.since is None:
+        return "starting"
+    if vr.hold_at is not None:
+        return f"waiting for startupdelay of {vr.config.startupdelay:g} s"
+    if vr.patience_at is None:
+        return ""
+    if vr.config.has_services and not vr.ready:
+        return "waiting for services"
+    for track in vr.config.tracks:
+        if track.kind is TrackKind.SCRIPT and not track.weight and known(vr, track) is None:
+            return f"waiting for script {track.name}"
+    return ""
 
 
 def reported_state(vr: VirtualRouter) -> str:
     """`master`, `backup`, `fault` or `initialize`, as told outside by `StateChanged`."""
+    if vr.reported is State.INITIALIZE and not vr.stopping and faults(vr):
+        return "fault"
+    return str(vr.reported)
 
 
 def effective_priority(vr: VirtualRouter) -> int:
-    """The priority to advertise: base and weights within 1–254, 255 for an owner, 1 if alone."""
+    """The priority to advertise.
+
+    255 for an owner whatever is tracked; else base and weights, clamped to 1–254; 1 while the
+    director child is lost. An object that has not reported yet has no weight.
+    """
+    if vr.child_lost:
+        return LAST_RESORT
+    if vr.config.priority == OWNER:
+        return OWNER
+    total = vr.config.priority
+    for track in vr.config.tracks:
+        up = known(vr, track)
+        if up is not None and up == (track.weight > 0):
+            total += track.weight
+    return max(1, min(OWNER - 1, total))
+
+
+def patience(vr: VirtualRouter) -> float:
+    """This router's master-down interval, with the interval it presently believes in."""
+    return master_down_interval(vr.config.version, effective_priority(vr), vr.master_interval)
 
 
 def advertisement(vr: VirtualRouter, priority: int) -> Advertisement:
-    """What `SendAdvert(priority)` puts on the wire; needs `vr.source`."""
+    """What `SendAdvert(priority)` puts on the wire."""
+    config = vr.config
+    return Advertisement(
+        version=config.version,
+        vrid=config.vrid,
+        priority=priority,
+        interval=config.advertint,
+        addresses=tuple(vip.address for vip in config.addresses),
+        authpass=config.authpass[:8],
+        auth_type=AUTH_PASS if config.authpass else AUTH_NONE,
+    )
 
 
 def destinations(vr: VirtualRouter) -> tuple[IPAddress, ...]:
-    """Where adverts go: the multicast group, or the peers without ourselves."""
+    """Where adverts go: the multicast group, or the peers without ourselves.
+
+    One file may serve both directors, so our own address among the peers is no mistake.
+    """
+    if not vr.config.peers:
+        return (MULTICAST[vr.config.family],)
+    return tuple(peer for peer in vr.config.peers if peer != vr.source)
 
 
 def counters(vr: VirtualRouter) -> Mapping[str, int]:
     """Every counter, zeros included, in a fixed order."""
-
-
-def receive(
-    vr: VirtualRouter, message: bytes, *, source: IPAddress, destination: IPAddress, ttl: int
-) -> AdvertReceived | AdvertRejected:
-    """All receive checks, in keepalived's order; the result is an event for `step`."""
+    return {name: vr.counters.get(name, 0) for name in COUNTERS}

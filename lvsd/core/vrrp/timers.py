@@ -16,6 +16,12 @@ STARTUP_DELAY = 30.0
 RELIEF_DELAY = 0.1
 #: A MASTER yields when this much of the lease is left unrefreshed.
 LEASE_MARGIN = 0.5
+#: The time a refresh that was asked for late gets to be confirmed.
+LEASE_GRACE = 0.25
+#: Leases are renewed about once a second; earlier when waiting for the next advert would leave less
+#: than this much of the lease.
+REFRESH_INTERVAL = 1.0
+REFRESH_SLACK = 0.75
 #: Refusals in a row after which a router stops advertising what it cannot hold.
 VIP_FAILURES = 3
 #: First and longest pause before it tries again; doubled each time.

@@ -1,0 +1,402 @@
+"""The state machine: `step` takes a router, an event and the time, and gives the next router.
+
+RFC 3768 §6.4 and RFC 5798 §6.4 with keepalived's answers where they are silent. One function per
+state. What leaves MASTER (yielding, faults, stops) is in `departure`; this file is the rest.
+
+Orders that matter: advert, then VIPs (`desired` has them from the same step on), then the
+announcement once the kernel confirmed them. A MASTER that slept longer than its peers' patience
+listens for one interval before it speaks, whatever woke it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from lvsd.core.packet import Advertisement
+from lvsd.core.vrrp.departure import (
+    change,
+    lease_expired,
+    listen,
+    overslept,
+    relief,
+    resume,
+    retreat,
+    shutdown,
+    step_down,
+    vips_failed,
+    vips_released,
+    yield_to,
+)
+from lvsd.core.vrrp.events import (
+    AddressListDiffers,
+    AdvertReceived,
+    AdvertRejected,
+    Announce,
+    ChildLost,
+    DeadlineReached,
+    Effect,
+    Event,
+    LeaseRefreshed,
+    LinkChanged,
+    LowerPriorityHeard,
+    NeighbourAnnounced,
+    Reconfigured,
+    Resume,
+    ServicesReady,
+    Shutdown,
+    SourceChanged,
+    Startup,
+    State,
+    StepDown,
+    TrackChanged,
+    VipsBound,
+    VipsFailed,
+    VipsLost,
+    VipsReleased,
+)
+from lvsd.core.vrrp.router import (
+    OWNER,
+    VirtualRouter,
+    desired,
+    effective_priority,
+    faults,
+    lease_ends_at,
+    patience,
+    waiting,
+)
+from lvsd.core.vrrp.sending import Stepped, count, send_advert
+from lvsd.core.vrrp.timers import (
+    ANNOUNCE_DELAY,
+    RETRY_DELAY,
+    STARTUP_DELAY,
+    lease_seconds,
+    skew_time,
+)
+
+_Fact = LinkChanged | SourceChanged | TrackChanged | ServicesReady | ChildLost
+
+
+def step(vr: VirtualRouter, event: Event, now: float) -> Stepped:
+    """The router after `event` at `now`, and what must happen once because of it.
+
+    Pure. `now` never goes back. Received packets are told before a DeadlineReached of the same
+    wake-up, else a stalled loop takes an advert for lost that is already there.
+    """
+    if overslept(vr, now):
+        awake, said = listen(vr, now)
+        after, effects = _dispatch(awake, event, now)
+        return after, said + effects
+    return _dispatch(vr, event, now)
+
+
+def _dispatch(vr: VirtualRouter, event: Event, now: float) -> Stepped:
+    """What is the same in every state; the rest goes to the state's own function."""
+    match event:
+        case Startup():
+            return _startup(vr, now)
+        case LinkChanged() | SourceChanged() | TrackChanged() | ServicesReady() | ChildLost():
+            return reconsider(vr, _learn(vr, event), now)
+        case Reconfigured(config=config):
+            return (vr, ()) if config == vr.config else _reconfigured(vr, event, now)
+        case Shutdown():
+            return shutdown(vr, now)
+        case StepDown():
+            return step_down(vr, now)
+        case Resume():
+            return resume(vr, now)
+        case VipsReleased():
+            return vips_released(vr)
+        case AdvertRejected(reason=reason):
+            return count(vr, f"rejected_{reason}"), ()
+        case AdvertReceived(advert=advert):
+            vr, said = _heard(vr, event)
+            after, effects = _on_advert(vr, event, advert, now)
+            return after, said + effects
+        case DeadlineReached():
+            return _on_deadline(vr, event, now)
+        case NeighbourAnnounced() if vr.relieve_at is not None:
+            return relief(vr, event, now)
+        case LeaseRefreshed() if vr.bound:
+            return replace(vr, leased_at=vr.refreshed_at), ()
+        case VipsBound() if _serving(vr):
+            return _vips_bound(vr, now)
+        case VipsFailed(error=error) if _serving(vr):
+            return vips_failed(vr, error, now)
+        case VipsLost(addresses=lost) if _serving(vr):
+            kept = tuple(address for address in vr.announced if address not in lost)
+            return replace(count(vr, "vips_lost"), announced=kept), ()
+        case _:
+            return vr, ()
+
+
+def _on_advert(
+    vr: VirtualRouter, event: AdvertReceived, advert: Advertisement, now: float
+) -> Stepped:
+    if vr.relieve_at is not None:
+        return relief(vr, event, now)
+    if vr.state is State.BACKUP:
+        return _backup_heard(vr, event, now)
+    if vr.state is State.MASTER:
+        return _master_heard(vr, event, now)
+    return vr, ()
+
+
+def _on_deadline(vr: VirtualRouter, event: DeadlineReached, now: float) -> Stepped:
+    if vr.relieve_at is not None:
+        return relief(vr, event, now)
+    if vr.state is State.BACKUP:
+        return _backup_deadline(vr, now)
+    if vr.state is State.MASTER:
+        return _master_deadline(vr, now)
+    return _initialize_deadline(vr, now)
+
+
+def _serving(vr: VirtualRouter) -> bool:
+    """MASTER, and not on its way out: only then does the kernel's word on the VIPs count."""
+    return vr.state is State.MASTER and vr.relieve_at is None
+
+
+# --- what every state has -------------------------------------------------------------------
+
+
+def _startup(vr: VirtualRouter, now: float) -> Stepped:
+    if vr.since is not None or vr.stopping:
+        return vr, ()
+    delay = vr.config.startupdelay
+    begun = replace(
+        vr,
+        since=now,
+        hold_at=now + delay if delay else None,
+        patience_at=now + max(delay or 0.0, STARTUP_DELAY),
+    )
+    return reconsider(begun, begun, now)
+
+
+def _learn(vr: VirtualRouter, event: _Fact) -> VirtualRouter:
+    """The router's picture of the world with one fact changed."""
+    match event:
+        case LinkChanged(up=up):
+            return replace(vr, link_up=up)
+        case SourceChanged(source=source):
+            ours = source if vr.state is State.MASTER else vr.master
+            return replace(vr, source=source, master=ours)
+        case TrackChanged(track=track, up=up):
+            return replace(vr, tracked={**vr.tracked, (track.kind, track.name): up})
+        case ServicesReady(ready=ready):
+            return replace(vr, ready=ready)
+        case ChildLost(lost=lost):
+            return replace(vr, child_lost=lost)
+
+
+def reconsider(old: VirtualRouter, vr: VirtualRouter, now: float) -> Stepped:
+    """Follow a changed picture of the world: faults, the end of INITIALIZE, a moved timer."""
+    if vr.since is None or (vr.stopping and vr.state is not State.MASTER):
+        return vr, ()
+    found = faults(vr)
+    if found and vr.state is not State.INITIALIZE:
+        return retreat(vr, "; ".join(found), now)
+    if vr.state is State.INITIALIZE:
+        holdup = "; ".join(found) or waiting(vr)
+        if holdup:
+            return change(vr, State.INITIALIZE, holdup, now)
+        return _begin(vr, now, recovered=bool(faults(old)))
+    if vr.state is State.BACKUP and vr.master_down_at is not None:
+        # keepalived shifts the running timer by the change of skew instead of restarting it.
+        vr = replace(vr, master_down_at=max(now, vr.master_down_at + patience(vr) - patience(old)))
+    return vr, ()
+
+
+def _begin(vr: VirtualRouter, now: float, *, recovered: bool) -> Stepped:
+    """Leave INITIALIZE: as BACKUP with full patience, an owner as MASTER at once."""
+    vr = replace(
+        vr,
+        patience_at=None,
+        master_interval=vr.config.advertint,
+        heard_at=now,
+        preempt_at=None,
+        wants_master=False,
+        takeover="",
+        master=None,
+    )
+    vr, effects = change(vr, State.BACKUP, "fault cleared" if recovered else "started", now)
+    if effective_priority(vr) == OWNER and not vr.stepped_down:
+        vr, more = _claim(vr, "address owner", now)
+        return vr, effects + more
+    vr = replace(vr, master_down_at=now + patience(vr))
+    if recovered and vr.config.peers and vr.source is not None:
+        # Peers may have forgotten our address while the link was down (keepalived #1283).
+        effects += (Announce((vr.source,), count=1),)
+    return vr, effects
+
+
+def _reconfigured(vr: VirtualRouter, event: Reconfigured, now: float) -> Stepped:
+    config, old = event.config, vr
+    assert config.key == vr.config.key
+    if lease_seconds(config) != lease_seconds(vr.config) and vr.leased_at is not None:
+        vr = replace(vr, leased_at=now, refreshed_at=now - config.advertint)
+    if config.version == 2 or config.version != vr.config.version:
+        vr = replace(vr, master_interval=config.advertint)
+    vr = replace(vr, config=config)
+    wished = {vip.address for vip in desired(vr)}
+    vr = replace(vr, announced=tuple(a for a in vr.announced if a in wished))
+    if vr.adver_at is not None:
+        vr = replace(vr, adver_at=min(vr.adver_at, now + config.advertint))
+    if not config.startupdelay:
+        vr = replace(vr, hold_at=None)
+    if vr.wants_master and not config.syncgroup and not faults(vr):
+        return promote(vr, now)
+    return reconsider(old, vr, now)
+
+
+def _heard(vr: VirtualRouter, event: AdvertReceived) -> Stepped:
+    """Count an advert, and say once when a peer's address list differs from ours."""
+    vr = count(vr, "adverts_received")
+    advert = event.advert
+    if advert.priority == 0:
+        vr = count(vr, "priority_zero_received")
+    if advert.interval != vr.config.advertint:
+        vr = count(vr, "interval_differs")
+    ours = {vip.address for vip in vr.config.addresses}
+    if set(advert.addresses) == ours:
+        return replace(vr, differs=False), ()
+    news = () if vr.differs else (AddressListDiffers(event.source, advert.addresses),)
+    return replace(count(vr, "address_list_differs"), differs=True), news
+
+
+# --- INITIALIZE -----------------------------------------------------------------------------
+
+
+def _initialize_deadline(vr: VirtualRouter, now: float) -> Stepped:
+    """Holds that have run out are forgotten."""
+
+    def running(at: float | None) -> float | None:
+        return at if at is not None and at > now else None
+
+    after = replace(
+        vr,
+        hold_at=running(vr.hold_at),
+        patience_at=running(vr.patience_at),
+        retry_at=running(vr.retry_at),
+    )
+    return reconsider(vr, after, now)
+
+
+# --- BACKUP ---------------------------------------------------------------------------------
+
+
+def _backup_heard(vr: VirtualRouter, event: AdvertReceived, now: float) -> Stepped:
+    """RFC 5798 §6.4.2. A lower bidder that may be preempted leaves the timer running down."""
+    theirs, ours = event.advert.priority, effective_priority(vr)
+    if theirs == 0:
+        skew = skew_time(vr.config.version, ours, vr.master_interval)
+        down_at = None if vr.wants_master else now + skew
+        return replace(vr, master_down_at=down_at, takeover=f"{event.source} gave up"), ()
+    if theirs >= ours:
+        return _accept(replace(vr, preempt_at=None), event, now), ()
+    vr = count(vr, "lower_priority_heard")
+    if not vr.config.preempt or vr.stepped_down:
+        return _accept(vr, event, now), ()
+    if vr.config.preemptdelay:
+        if vr.preempt_at is None:
+            vr = replace(vr, preempt_at=now + vr.config.preemptdelay)
+        if vr.preempt_at is not None and now < vr.preempt_at:
+            return _accept(vr, event, now), ()
+    words = f"priority {ours} preempts {theirs} of {event.source}"
+    return replace(vr, master=event.source, heard_at=now, takeover=words), ()
+
+
+def _accept(vr: VirtualRouter, event: AdvertReceived, now: float) -> VirtualRouter:
+    """The sender is the master: its interval is learnt (version 3) and the timer restarts."""
+    vr = replace(
+        vr,
+        master=event.source,
+        heard_at=now,
+        master_interval=event.advert.interval,
+        wants_master=False,
+        takeover="",
+    )
+    return replace(vr, master_down_at=now + patience(vr))
+
+
+def _backup_deadline(vr: VirtualRouter, now: float) -> Stepped:
+    if vr.master_down_at is None or now < vr.master_down_at:
+        return vr, ()
+    whom = f"from {vr.master} " if vr.master is not None else ""
+    silence = f"no advert {whom}for {now - vr.heard_at:.1f} s"
+    return _claim(vr, vr.takeover or silence, now)
+
+
+def _claim(vr: VirtualRouter, reason: str, now: float) -> Stepped:
+    """Become MASTER, or say so and wait for the rest of the sync group."""
+    vr = replace(vr, master_down_at=None, wants_master=True, takeover=reason)
+    return (vr, ()) if vr.config.syncgroup else promote(vr, now)
+
+
+def promote(vr: VirtualRouter, now: float) -> Stepped:
+    """BACKUP → MASTER: the advert first; `desired` has the VIPs from here on (design rule 1)."""
+    vr = replace(
+        vr,
+        wants_master=False,
+        preempt_at=None,
+        master=vr.source,
+        bound=False,
+        announced=(),
+        announce_at=None,
+        vip_failures=0,
+        leased_at=None,
+        refreshed_at=now,
+    )
+    vr, advert = send_advert(vr, effective_priority(vr), now)
+    vr, told = change(count(vr, "became_master"), State.MASTER, vr.takeover, now)
+    return replace(vr, holding=True, takeover=""), advert + told
+
+
+# --- MASTER ---------------------------------------------------------------------------------
+
+
+def _master_heard(vr: VirtualRouter, event: AdvertReceived, now: float) -> Stepped:
+    """RFC 5798 §6.4.3; RFC 9568 asks for the answer to a lower bidder."""
+    theirs, ours = event.advert.priority, effective_priority(vr)
+    if theirs == 0:
+        return send_advert(vr, ours, now)
+    if theirs > ours:
+        return yield_to(vr, event, f"higher priority {theirs} from {event.source}", now)
+    assert vr.source is not None  # else it would be a fault
+    if theirs == ours:
+        if event.source == vr.source:
+            return vr, ()  # our own advert, or an address conflict: not an election
+        if int(event.source) > int(vr.source):
+            words = f"equal priority {theirs} and higher address from {event.source}"
+            return yield_to(vr, event, words, now)
+    vr, effects = send_advert(count(vr, "lower_priority_heard"), ours, now)
+    effects += (LowerPriorityHeard(event.source, theirs),)
+    if vr.announced and (vr.announce_at is None or vr.announce_at - now < ANNOUNCE_DELAY - 1):
+        # At most one burst a second, or a hostile neighbour makes us flood the link.
+        vr = replace(vr, announce_at=now + ANNOUNCE_DELAY)
+        effects += (Announce(vr.announced),)
+    return vr, effects
+
+
+def _master_deadline(vr: VirtualRouter, now: float) -> Stepped:
+    ends_at = lease_ends_at(vr)
+    if ends_at is not None and now >= ends_at:
+        return lease_expired(vr, now)
+    effects: tuple[Effect, ...] = ()
+    if vr.adver_at is not None and now >= vr.adver_at:
+        vr, effects = send_advert(vr, effective_priority(vr), now)
+    if vr.announce_at is not None and now >= vr.announce_at:
+        again = (Announce(vr.announced),) if vr.announced else ()
+        return replace(vr, announce_at=None), effects + again
+    return vr, effects
+
+
+def _vips_bound(vr: VirtualRouter, now: float) -> Stepped:
+    """Announce what has not been announced yet; the lease runs from the first confirmation."""
+    if vr.leased_at is None:
+        vr = replace(vr, leased_at=now, refreshed_at=now)
+    addresses = tuple(vip.address for vip in desired(vr))
+    new = tuple(address for address in addresses if address not in vr.announced)
+    vr = replace(vr, bound=True, vip_failures=0, retry_delay=RETRY_DELAY, announced=addresses)
+    if not new:
+        return vr, ()
+    return replace(vr, announce_at=now + ANNOUNCE_DELAY), (Announce(new),)
