@@ -19,6 +19,10 @@ class Unreachable(Exception):
     """No answer from the daemon; the text says why, for the operator."""
 
 
+class NotRunning(Unreachable):
+    """There is no daemon at this socket."""
+
+
 class _UnixConnection(HTTPConnection):
     """HTTP/1.1 over the Unix socket at `path`."""
 
@@ -47,9 +51,9 @@ def request(
         answer = connection.getresponse()
         status, received = answer.status, answer.read()
     except FileNotFoundError:
-        raise Unreachable(f"lvsd is not running (no socket at {socket_path})") from None
+        raise NotRunning(f"lvsd is not running (no socket at {socket_path})") from None
     except ConnectionRefusedError:
-        raise Unreachable(f"lvsd is not running (nobody answers at {socket_path})") from None
+        raise NotRunning(f"lvsd is not running (nobody answers at {socket_path})") from None
     except PermissionError:
         raise Unreachable(
             f"permission denied on {socket_path}: you need to be root or in the group lvsd"

@@ -1,0 +1,7 @@
+"""`python -m lvsd` is `lvsd`."""
+
+import sys
+
+from lvsd.cli import main
+
+sys.exit(main())
