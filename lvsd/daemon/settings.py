@@ -1,0 +1,87 @@
+"""Kernel settings that go with the table: synchronisation threads and sysctls.
+
+Both are levels: `follow` makes them so and may be called at any time. The value a sysctl had
+before us is remembered, also over restarts, and put back when nothing needs ours any more. Threads
+are ours from the first time the configuration asks for one; before that nobody's are touched.
+A refusal is logged once and tried again at the next call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from lvsd import log
+from lvsd.core.model import SyncDaemon
+from lvsd.daemon.table import Kernel
+from lvsd.linux import KernelError, sysctl
+
+
+class Settings:
+    """The one writer of threads and sysctls. `original` has the values before us."""
+
+    def __init__(self, kernel: Kernel, original: Mapping[str, str], *, real: bool = True) -> None:
+        self.original = dict(original)
+        self.threads: tuple[SyncDaemon, ...] = ()
+        self._kernel = kernel
+        self._real = real
+        self._ours = False
+        self._told: set[str] = set()
+
+    async def follow(
+        self, threads: tuple[SyncDaemon, ...] | None, sysctls: Mapping[str, str]
+    ) -> None:
+        """Make it so; `threads` None leaves the threads alone."""
+        told, self._told = self._told, set()
+        if self._real:
+            self._set_all(sysctls, told)
+        if threads or (self._ours and threads is not None):
+            self._ours = True
+            await self._thread_all(threads, told)
+
+    def _refused(self, event: str, error: KernelError, told: set[str]) -> None:
+        if str(error) not in told:
+            log.get().error(event, error=str(error))
+        self._told.add(str(error))
+
+    def _set_all(self, wanted: Mapping[str, str], told: set[str]) -> None:
+        before = {name: value for name, value in self.original.items() if name not in wanted}
+        for name, value in (*before.items(), *wanted.items()):
+            try:
+                self._set(name, value)
+            except KernelError as error:
+                self._refused("sysctl_failed", error, told)
+        for name in before:
+            del self.original[name]
+
+    def _set(self, name: str, value: str) -> None:
+        old = " ".join(sysctl.read(name).split())
+        if old != value:
+            sysctl.write(name, value)
+            self.original.setdefault(name, old)
+            log.get().info("sysctl_set", name=name, value=value, before=old)
+
+    async def _thread_all(self, wanted: tuple[SyncDaemon, ...], told: set[str]) -> None:
+        try:
+            running = await self._kernel.sync_daemons()
+            for thread in running:
+                if thread not in wanted:
+                    await self._kernel.stop_sync(thread.role)
+                    log.get().info("sync_stopped", **_fields(thread))
+            for thread in wanted:
+                if thread not in running:
+                    await self._kernel.start_sync(thread)
+                    log.get().info("sync_started", **_fields(thread))
+        except KernelError as error:
+            self._refused("sync_failed", error, told)
+        self.threads = await self._running()
+
+    async def _running(self) -> tuple[SyncDaemon, ...]:
+        try:
+            return await self._kernel.sync_daemons()
+        except KernelError:
+            return ()
+
+
+def _fields(thread: SyncDaemon) -> dict[str, object]:
+    role = thread.role.name.lower()
+    return {"role": role, "interface": thread.interface, "syncid": thread.syncid}

@@ -1,0 +1,158 @@
+"""The state directory: what must be known after a restart, and the last good configuration.
+
+`drain.json` holds drains with their deadlines as Unix times. `manifest.json` holds the services
+that are ours, so that one removed from the configuration while we were away is recognised, and the
+values sysctls had before us. `last-good.conf`, in the runtime directory, is the configuration last
+loaded; its first line names the main process it belongs to, for only a restarted child may fall
+back on it. Files are written whole or not at all (a new file renamed over the old one), mode 0600.
+
+A file that cannot be read or written costs what it says, and a line in the log; never the service.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from ipaddress import ip_address
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from lvsd import log
+from lvsd.core.happenings import RealKey
+from lvsd.core.model import DestinationKey, Family, Protocol, ServiceKey
+
+T = TypeVar("T")
+_FIRST_LINE = "# the configuration last loaded under process "
+
+
+class _Service(msgspec.Struct, frozen=True):
+    family: int
+    protocol: int
+    address: str
+    port: int
+    fwmark: int = 0
+
+
+class StoredDrain(msgspec.Struct, frozen=True):
+    """One drain; `deadline` is a Unix time, None for none."""
+
+    virtual: _Service
+    address: str
+    port: int
+    deadline: float | None = None
+    by_hand: bool = False
+    expired: bool = False
+
+    @property
+    def key(self) -> RealKey:
+        """The real server drained. Raises ValueError when the file holds nonsense."""
+        real = DestinationKey(ip_address(self.address), self.port)
+        return RealKey(_service_key(self.virtual), real)
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """Services that are ours, and the sysctls we changed with their values before."""
+
+    services: list[_Service] = []
+    sysctls: dict[str, str] = {}
+
+
+def stored_drain(key: RealKey, deadline: float | None, by_hand: bool, expired: bool) -> StoredDrain:
+    """A drain as it is stored; `deadline` is a Unix time."""
+    virtual, real = _service(key.virtual), key.real
+    return StoredDrain(virtual, str(real.address), real.port, deadline, by_hand, expired)
+
+
+class Store:
+    """The files of one daemon."""
+
+    def __init__(self, state_dir: str, runtime_dir: str) -> None:
+        self._drains = Path(state_dir) / "drain.json"
+        self._manifest = Path(state_dir) / "manifest.json"
+        self._last_good = Path(runtime_dir) / "last-good.conf"
+        self._lock = asyncio.Lock()
+
+    def drains(self) -> list[StoredDrain]:
+        """The drains stored; those that make no sense are left out."""
+        return [d for d in self._read(self._drains, list[StoredDrain], []) if _sane(d)]
+
+    async def save_drains(self, drains: list[StoredDrain]) -> None:
+        """Replace the stored drains."""
+        await self._save(self._drains, msgspec.json.encode(drains))
+
+    def manifest(self) -> tuple[set[ServiceKey], dict[str, str]]:
+        """Services that were ours, and sysctls with the values they had before us."""
+        stored = self._read(self._manifest, Manifest, Manifest())
+        try:
+            return {_service_key(service) for service in stored.services}, dict(stored.sysctls)
+        except ValueError as error:
+            log.get().error("state_lost", path=str(self._manifest), error=str(error))
+            return set(), {}
+
+    async def save_manifest(self, services: set[ServiceKey], sysctls: dict[str, str]) -> None:
+        """Replace the manifest."""
+        manifest = Manifest([_service(key) for key in sorted(services, key=str)], sysctls)
+        await self._save(self._manifest, msgspec.json.encode(manifest))
+
+    def last_good(self) -> str | None:
+        """Path of the last good configuration of this very daemon, None when there is none."""
+        try:
+            with self._last_good.open() as file:
+                owner = file.readline().strip()
+        except (OSError, UnicodeDecodeError):
+            return None
+        return str(self._last_good) if owner == f"{_FIRST_LINE}{os.getppid()}" else None
+
+    async def save_last_good(self, text: str) -> None:
+        """Keep a configuration, in normal form, for a restart of this process."""
+        content = f"{_FIRST_LINE}{os.getppid()}\n{text}"
+        await self._save(self._last_good, content.encode())
+
+    def _read(self, path: Path, kind: type[T], otherwise: T) -> T:
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=kind)
+        except FileNotFoundError:
+            return otherwise
+        except (OSError, msgspec.DecodeError) as error:
+            log.get().error("state_lost", path=str(path), error=str(error))
+            return otherwise
+
+    async def _save(self, path: Path, content: bytes) -> None:
+        async with self._lock:
+            try:
+                await asyncio.to_thread(_replace, path, content)
+            except OSError as error:
+                log.get().error("state_lost", path=str(path), error=str(error))
+
+
+def _replace(path: Path, content: bytes) -> None:
+    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    new = path.with_name(f".{path.name}.new")
+    new.unlink(missing_ok=True)
+    fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with os.fdopen(fd, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(fd)
+    new.replace(path)
+
+
+def _service(key: ServiceKey) -> _Service:
+    address = "" if key.address is None else str(key.address)
+    return _Service(key.family, key.protocol, address, key.port, key.fwmark)
+
+
+def _service_key(stored: _Service) -> ServiceKey:
+    address = ip_address(stored.address) if stored.address else None
+    family, protocol = Family(stored.family), Protocol(stored.protocol)
+    return ServiceKey(family, protocol, address, stored.port, stored.fwmark)
+
+
+def _sane(drain: StoredDrain) -> bool:
+    try:
+        return drain.key is not None
+    except ValueError as error:
+        log.get().error("state_lost", path="drain.json", error=str(error))
+        return False
