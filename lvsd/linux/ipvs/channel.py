@@ -125,11 +125,7 @@ class Channel:
         async with self._lock:
             try:
                 async with asyncio.timeout(TIME_LIMIT):
-                    sock = self._socket
-                    if sock is None:
-                        sock, self._family = await asyncio.to_thread(_open)
-                        self._socket = sock
-                    yield sock
+                    yield self._socket or await self._reopen()
             except TimeoutError as error:
                 self.close()
                 raise KernelError(errno.ETIMEDOUT, errors.NO_ANSWER) from error
@@ -140,6 +136,11 @@ class Channel:
             except BaseException:
                 self.close()
                 raise
+
+    async def _reopen(self) -> socket.socket:
+        sock, self._family = await asyncio.to_thread(_open)
+        self._socket = sock
+        return sock
 
     async def _receive(self, sock: socket.socket) -> Iterable[Reply]:
         try:
