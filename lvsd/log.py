@@ -60,8 +60,11 @@ EVENTS: dict[str, str] = {
     "router_changed": "A virtual router changed its state; `reason` says why.",
     "router_refused": "A virtual router cannot run as configured; `error` says why.",
     "advert_rejected": "An advertisement was discarded; `reason` names the fault.",
+    "address_list_differed": "The master advertises other addresses than this director has.",
+    "monitor_lost": "The kernel's notices overflowed or ended; everything is read afresh.",
     "vips_bound": "The kernel confirmed the addresses of a virtual router.",
     "vips_failed": "The kernel refused an address of a virtual router; it stops advertising.",
+    "vips_lost": "An address of a virtual router was taken away by somebody else.",
     "vips_released": "The addresses of a virtual router were taken away.",
     "relieved": "Another director took over from this one.",
     "stepdown": "An operator asked a virtual router to give up mastership, or to take part again.",
@@ -91,6 +94,7 @@ FACILITY_WORDS = (
 FACILITY = dict(zip(FACILITY_WORDS, range(12), strict=True))
 FACILITY.update({f"local{n}": 16 + n for n in range(8)})
 DEV_LOG = "/dev/log"
+STDERR = 2
 
 _COLOUR = {"debug": "2", "info": "32", "warning": "33", "error": "31", "critical": "31;1"}
 _SECRET = re.compile(r"authpass|passwd|password|secret|token", re.IGNORECASE)
@@ -119,6 +123,7 @@ class _Stderr:
     """
 
     def __init__(self, fd: int) -> None:
+        self._given = fd
         self.terminal = os.isatty(fd)
         self.journal = _is_journal(fd)
         mode = os.fstat(fd).st_mode
@@ -145,6 +150,13 @@ class _Stderr:
             return os.write(self.fd, line) == len(line)
         except OSError:
             return False
+
+    def close(self) -> None:
+        """Give back what was opened; the descriptor itself is not ours."""
+        if self._socket is not None:
+            self._socket.close()
+        if self.fd != self._given:
+            os.close(self.fd)
 
 
 class _File:
@@ -224,12 +236,12 @@ class _Sinks:
         self._unreported = 0
 
     def emit(self, level: str, event: Event) -> None:
-        """Write one event everywhere; count it once when a line got lost anywhere."""
-        if self._unreported and self._write("warning", _lines_dropped(self._unreported)):
-            self._unreported = 0
+        """Write one event everywhere; count it once when it got lost anywhere."""
         if not self._write(level, event):
             self.dropped += 1
             self._unreported += 1
+        elif self._unreported and self._write("warning", _lines_dropped(self._unreported)):
+            self._unreported = 0
 
     def _write(self, level: str, event: Event) -> bool:
         sinks = [sink for sink in (self.stderr, self.extra) if sink is not None]
@@ -247,10 +259,10 @@ def configure(process: str, logfile: str = "") -> None:
     Raises ValueError for an unknown facility, OSError when the file cannot be opened.
     """
     _sinks.process = process
-    with contextlib.suppress(
-        OSError
-    ):  # started with stderr closed: nowhere to write, no reason to die
-        _sinks.stderr = _Stderr(2)
+    if _sinks.stderr is not None:
+        _sinks.stderr.close()
+    with contextlib.suppress(OSError):  # stderr may be closed: no reason to die
+        _sinks.stderr = _Stderr(STDERR)
     structlog.configure(
         processors=[structlog.processors.format_exc_info, _emit],
         wrapper_class=structlog.make_filtering_bound_logger(20),
