@@ -124,7 +124,9 @@ class Schedule:
         interval = entry.check.interval
         next_at = entry.planned_at + interval
         if entry.spread:
-            next_at = entry.started_at + interval * (0.25 + 0.75 * entry.phase)
+            stalled = entry.started_at - entry.planned_at > interval
+            base = entry.started_at if stalled else entry.planned_at
+            next_at = base + interval * (0.25 + 0.75 * entry.phase)
         entry.spread = False
         if entry.again or next_at < now:
             next_at = now

@@ -1,0 +1,58 @@
+"""Certificates and the proof that nothing leaks."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import ssl
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import trustme
+
+
+@pytest.fixture(scope="session")
+def authority() -> trustme.CA:
+    """A certificate authority of our own."""
+    return trustme.CA()
+
+
+@pytest.fixture(scope="session")
+def cafile(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The authority's certificate in a file."""
+    path = tmp_path_factory.mktemp("ca") / "ca.pem"
+    authority.cert_pem.write_to_path(str(path))
+    return path
+
+
+@pytest.fixture(scope="session")
+def tls(authority: trustme.CA) -> ssl.SSLContext:
+    """A server's context with a certificate for www.example.test and 127.0.0.1."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("www.example.test", "127.0.0.1").configure_cert(context)
+    return context
+
+
+def descriptors() -> set[str]:
+    """What the descriptors of this process point at, sockets and the like by number."""
+    found = set()
+    for fd in os.listdir("/proc/self/fd"):
+        try:
+            found.add(f"{fd} {os.readlink(f'/proc/self/fd/{fd}')}")
+        except FileNotFoundError:  # the listing's own
+            continue
+    return found
+
+
+@pytest.fixture
+async def no_leaks() -> AsyncIterator[None]:
+    """Fails the test when it leaves descriptors open."""
+    before = descriptors()
+    yield
+    deadline = asyncio.get_running_loop().time() + 5
+    while leaked := descriptors() - before:
+        gc.collect()
+        assert asyncio.get_running_loop().time() < deadline, f"leaked: {leaked}"
+        await asyncio.sleep(0.01)
