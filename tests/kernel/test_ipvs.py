@@ -1,0 +1,203 @@
+"""The kernel's table as `ipvsadm` sees it, and what only a kernel can show."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from ipaddress import ip_address
+
+import pytest
+
+from lvsd.core.listing import rules
+from lvsd.core.model import (
+    DestinationKey,
+    Family,
+    ServiceKey,
+    SyncDaemon,
+    SyncRole,
+    Usage,
+    VirtualService,
+)
+from lvsd.core.plan import DelDest, NewDest, NewService, plan
+from lvsd.linux import KernelError, sysctl
+from lvsd.linux.ipvs import Ipvs
+from tests.kernel.namespace import own_namespace
+from tests.kernel.table_contract import MASQ, ROUTE, TUNNEL, VARIETY, WEB, entry, real, table
+
+pytestmark = pytest.mark.kernel
+
+
+def ipvsadm(*words: str, rules: str = "") -> str:
+    done = subprocess.run(
+        ["ipvsadm", *words], input=rules, capture_output=True, text=True, check=True
+    )
+    return "\n".join(line.rstrip() for line in done.stdout.splitlines())
+
+
+def give_loopback(*addresses: str) -> None:
+    for address in addresses:
+        subprocess.run(["ip", "address", "add", f"{address}/32", "dev", "lo"], check=True)
+
+
+@pytest.fixture
+def namespace() -> Iterator[None]:
+    with own_namespace():
+        yield
+
+
+@pytest.fixture
+async def kernel(namespace: None) -> AsyncIterator[Ipvs]:
+    ipvs = await Ipvs.open()
+    try:
+        yield ipvs
+    finally:
+        ipvs.close()
+
+
+async def test_ipvsadm_lists_what_was_written_and_rules_say_the_same(kernel: Ipvs) -> None:
+    assert await kernel.apply(plan({}, VARIETY, ())) == []
+    saved = ipvsadm("-Sn").splitlines()
+    assert sorted(saved) == sorted(rules(VARIETY).splitlines())
+    thresholds = ipvsadm("-Ln", "--thresholds").splitlines()
+    assert [line.split() for line in thresholds if "192.0.2.12:80" in line] == [
+        ["->", "192.0.2.12:80", "100", "75", "0", "0"]
+    ]
+
+
+async def test_a_table_of_ipvsadm_is_read_and_left_alone(kernel: Ipvs) -> None:
+    text = rules(VARIETY)
+    ipvsadm("-R", rules=text)
+    held = await kernel.read_table()
+    assert sorted(rules(held).splitlines()) == sorted(text.splitlines())
+    assert plan(held, {}, ()) == ()
+
+
+async def test_ten_thousand_steps_do_not_stall_the_loop(kernel: Ipvs) -> None:
+    services = [
+        ServiceKey(WEB.family, WEB.protocol, ip_address(f"198.51.100.{n}"), 80) for n in range(10)
+    ]
+    desired = table(
+        *(
+            entry(
+                VirtualService(key, "wlc"),
+                *(real(f"10.0.{number}.{last}", 80, ROUTE) for last in range(1, 101)),
+            )
+            for number, key in enumerate(services)
+        )
+    )
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    counter = asyncio.create_task(count())
+    assert await kernel.apply(plan({}, desired, ())) == []
+    assert await kernel.read_table() == desired
+    counter.cancel()
+    assert turns > 10
+
+
+async def test_a_local_destination_keeps_the_forwarding_it_was_given(kernel: Ipvs) -> None:
+    wish = table(entry(VirtualService(WEB, "wlc"), real("127.0.0.1", 80, ROUTE)))
+    await kernel.apply(plan({}, wish, ()))
+    assert plan(await kernel.read_table(), wish, ()) == ()
+
+
+async def test_both_sync_daemons_show_in_ipvsadm(kernel: Ipvs) -> None:
+    for role in SyncRole:
+        await kernel.start_sync(SyncDaemon(role, "lo", 51))
+    shown = ipvsadm("-L", "--daemon")
+    assert "master sync daemon (mcast=lo, syncid=51" in shown
+    assert "backup sync daemon (mcast=lo, syncid=51" in shown
+    for role in SyncRole:
+        await kernel.stop_sync(role)
+    assert ipvsadm("-L", "--daemon") == ""
+
+
+async def test_a_sync_daemon_on_a_missing_interface_says_so(kernel: Ipvs) -> None:
+    with pytest.raises(KernelError, match="no such device: eth9") as refused:
+        await kernel.start_sync(SyncDaemon(SyncRole.MASTER, "eth9", 1))
+    assert refused.value.errno == errno.ENODEV
+
+
+async def test_mixed_families_beside_a_sync_daemon_are_refused_clearly(kernel: Ipvs) -> None:
+    await kernel.start_sync(SyncDaemon(SyncRole.MASTER, "lo", 1))
+    service = NewService(VirtualService(WEB, "wlc"))
+    mixed = NewDest(WEB, real("2001:db8::11", 80, TUNNEL))
+    ((step, error),) = await kernel.apply([service, mixed])
+    await kernel.stop_sync(SyncRole.MASTER)
+    assert step is mixed
+    assert "cannot be used beside a sync daemon" in str(error)
+
+
+async def test_timeouts_and_information_agree_with_ipvsadm(kernel: Ipvs) -> None:
+    await kernel.set_timeouts(tcp=800, udp=200)
+    tcp, tcp_fin, udp = await kernel.timeouts()
+    assert (tcp, udp) == (800, 200)
+    shown = f"Timeout (tcp tcpfin udp): {tcp} {tcp_fin} {udp}"
+    assert ipvsadm("-L", "--timeout") == shown
+    version, size = await kernel.info()
+    assert ipvsadm("-Ln").startswith(f"IP Virtual Server version {version} (size={size})")
+
+
+async def test_settings_of_ipvs_are_written_and_read(namespace: None) -> None:
+    sysctl.write("net/ipv4/vs/expire_quiescent_template", 1)
+    assert sysctl.read("net/ipv4/vs/expire_quiescent_template") == "1"
+    assert sysctl.read("net.ipv4.vs.expire_nodest_conn") == "0"
+    with pytest.raises(KernelError, match="no such setting"):
+        sysctl.read("net/ipv4/vs/expire_everything")
+
+
+async def test_usage_counts_real_connections(kernel: Ipvs) -> None:
+    give_loopback("198.51.100.1", "198.51.100.2")
+    key = ServiceKey(Family.INET, WEB.protocol, ip_address("198.51.100.1"), 80)
+    destination = real("198.51.100.2", 8080, MASQ)
+    await kernel.apply([NewService(VirtualService(key, "rr")), NewDest(key, destination)])
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(await reader.readexactly(5))
+        await writer.drain()
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "198.51.100.2", 8080)
+    async with server:
+        reader, writer = await asyncio.open_connection("198.51.100.1", 80)
+        writer.write(b"hello")
+        assert await reader.readexactly(5) == b"hello"
+        usage = (await kernel.read_usage())[key, destination.key]
+        assert (usage.active, usage.conns) == (1, 1)
+        assert usage.inpkts >= 3
+        assert usage.inbytes > usage.inpkts * 40
+        shown = ipvsadm("-Ln", "--stats", "--exact").splitlines()[-1].split()
+        after = (await kernel.read_usage())[key, destination.key]
+        totals = (after.conns, after.inpkts, after.outpkts, after.inbytes, after.outbytes)
+        assert shown[1:] == ["198.51.100.2:8080", *map(str, totals)]
+        writer.close()
+        await writer.wait_closed()
+
+
+async def test_usage_of_an_unused_destination_is_nothing(kernel: Ipvs) -> None:
+    await kernel.apply(
+        plan({}, table(entry(VirtualService(WEB, "rr"), real("192.0.2.11", 80, ROUTE))), ())
+    )
+    usage = await kernel.read_usage()
+    assert usage == {(WEB, DestinationKey(ip_address("192.0.2.11"), 80)): Usage()}
+
+
+async def test_the_channel_recovers_after_a_cancelled_call(kernel: Ipvs) -> None:
+    await kernel.apply(plan({}, VARIETY, ()))
+    reading = asyncio.create_task(kernel.read_table())
+    await asyncio.sleep(0)
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    assert await kernel.read_table() == VARIETY
+    gone = DestinationKey(ip_address("192.0.2.250"), 1)
+    ((_, error),) = await kernel.apply([DelDest(WEB, gone)])
+    assert error.errno == errno.ENOENT
