@@ -98,6 +98,8 @@ class VipApplier:
         self._report = report
         self._holdings: dict[Key, _Holding] = {}
         self._deleted: dict[Place, int] = {}
+        #: Counts changes of what is held, so that others need not compare it.
+        self.revision = 0
         #: Interfaces on which promote_secondaries was found set or was set by us.
         self._promoted: dict[str, bool] = {}
 
@@ -118,6 +120,7 @@ class VipApplier:
             holding.change(wishes.get(key, _NOTHING))
             if not holding.settled and (holding.retry_at or now) <= now:
                 due.append((key, holding))
+        self.revision += bool(due)
         removed = [self._release(key, holding) for key, holding in due]
         for (key, holding), done in zip(due, removed, strict=True):
             failures = self._bind(key, holding) if holding.wish.vips else []
@@ -173,6 +176,7 @@ class VipApplier:
                 continue
             for vip in [v for v in holding.held if v.address == found.address]:
                 if _device(key, vip) == name:
+                    self.revision += 1
                     del holding.held[vip]
                     holding.refresh.pop(vip, None)
                     holding.foreign.add(vip)
@@ -205,12 +209,21 @@ class VipApplier:
             if lost:
                 self._lose(key, holding, lost)
 
-    def deletions(self, key: Key) -> tuple[bytes, ...]:
-        """Netlink requests that remove what this router holds or is about to bind, prebuilt."""
+    def deletions(self, key: Key, vips: Iterable[Vip]) -> tuple[bytes, ...]:
+        """Prebuilt removal of what a router holds or is about to bind; the operator's left out.
+
+        Worth asking again when `revision` has changed.
+        """
         holding = self._holdings.get(key, _Holding())
-        return deletions(
-            self._links, key, tuple(dict.fromkeys((*holding.held, *holding.wish.vips)))
-        )
+        requests = []
+        for vip in dict.fromkeys((*holding.held, *vips)):
+            device = _device(key, vip)
+            interface = self._links.interface(device)
+            found = self._links.find(device, vip.address)
+            operators = vip not in holding.held and found is not None and found.permanent
+            if interface is not None and not operators and vip not in holding.foreign:
+                requests.append(rtnl.delete_address(vip, interface.index).message)
+        return tuple(requests)
 
     def _release(self, key: Key, holding: _Holding) -> bool:
         """Remove what is held and no longer wished; whether all of it is gone."""
@@ -266,6 +279,7 @@ class VipApplier:
 
     def _lose(self, key: Key, holding: _Holding, lost: Iterable[Vip]) -> None:
         """Forget what is gone. The wish stands, so the next `wish` binds it again."""
+        self.revision += 1
         gone = list(lost)
         for vip in gone:
             holding.held.pop(vip, None)
@@ -290,18 +304,6 @@ class VipApplier:
                 return f"promote_secondaries cannot be set on {device}: {error.strerror}"
             self._promoted[device] = True
         return ""
-
-
-def deletions(links: Links, key: Key, vips: Iterable[Vip]) -> tuple[bytes, ...]:
-    """Prebuilt removal of these VIPs, those that belong to the operator left out."""
-    requests = []
-    for vip in vips:
-        interface = links.interface(_device(key, vip))
-        found = links.find(_device(key, vip), vip.address)
-        operators = found is not None and found.permanent and found.protocol != rtnl.PROTOCOL_VRRP
-        if interface is not None and not operators:
-            requests.append(rtnl.delete_address(vip, interface.index).message)
-    return tuple(requests)
 
 
 def _device(key: Key, vip: Vip) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import socket
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Hashable, Iterable, Iterator
 from ipaddress import IPv4Address, IPv6Address
 
 from lvsd.core.model import IPAddress
@@ -30,21 +30,22 @@ class Announcer:
         self.sent = 0
         self.errors = 0
         self.last_error = ""
-        self._queue: deque[tuple[str, bytes]] = deque()
+        self._queue: deque[tuple[Hashable, str, bytes]] = deque()
         self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
 
-    def enqueue(self, interface: str, frames: Iterable[bytes]) -> None:
+    def enqueue(self, owner: Hashable, interface: str, frames: Iterable[bytes]) -> None:
         """Line frames up; `send_burst` sends them."""
-        self._queue.extend((interface, frame) for frame in frames)
+        self._queue.extend((owner, interface, frame) for frame in frames)
 
-    def forget(self, interface: str) -> None:
-        """Drop what is still lined up for an interface (the role was lost meanwhile)."""
-        self._queue = deque(entry for entry in self._queue if entry[0] != interface)
+    def forget(self, owner: Hashable) -> None:
+        """Drop what is still lined up for an owner who has lost the addresses meanwhile."""
+        if self._queue:
+            self._queue = deque(entry for entry in self._queue if entry[0] != owner)
 
     def send_burst(self) -> bool:
         """Send up to BURST frames; True when more wait for the next burst."""
         for _ in range(min(BURST, len(self._queue))):
-            interface, frame = self._queue.popleft()
+            _, interface, frame = self._queue.popleft()
             try:
                 self._socket.sendto(frame, (interface, 0))
                 self.sent += 1
@@ -66,8 +67,9 @@ class NeighbourListener:
     traffic of the director never passes through the filters.
     """
 
-    def __init__(self, interface: str, addresses: Collection[IPAddress]) -> None:
+    def __init__(self, interface: str, index: int, addresses: Collection[IPAddress]) -> None:
         self.interface = interface
+        self.index = index
         self.addresses = frozenset(addresses)
         self.sockets: list[socket.socket] = []
         ipv4 = [a for a in addresses if isinstance(a, IPv4Address)]

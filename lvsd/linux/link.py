@@ -122,6 +122,14 @@ class Links:
                 return entry.address
         return None
 
+    def forwarding(self, name: str) -> bool:
+        """Whether the interface forwards IPv6, which its neighbour advertisements must say."""
+        try:
+            with open(f"/proc/sys/net/ipv6/conf/{name}/forwarding") as setting:
+                return setting.read().strip() != "0"
+        except OSError:
+            return False
+
     async def read(self) -> None:
         """Open both sockets and dump. Raises OSError or NetlinkError."""
         self.close()

@@ -1,0 +1,200 @@
+"""The director child: started, asked every second whether it is alive, killed, started again.
+
+Mastership and table never depend on it: while it is away main goes on alone. A child that exits,
+closes its end or leaves ten pings unanswered is killed and started again, after one second, then
+two, up to thirty. Pings are counted rather than timed, so that a main that was stopped for a while
+does not blame the child.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from typing import Protocol
+
+from lvsd.daemon import messages
+from lvsd.daemon.messages import Message, Ping, Pong, Stop, Stopped
+from lvsd.daemon.options import RunOptions
+
+PING_INTERVAL = 1.0
+#: Unanswered pings after which the child counts as hung; more are allowed until its first word.
+PATIENCE = 10
+STARTING_PATIENCE = 60
+RESTART_DELAY, RESTART_DELAY_MAX = 1.0, 30.0
+#: Starts in a row that came to nothing, after which the child is reported beyond recovery.
+LOST_AFTER = 4
+#: A child that lived this long in seconds has recovered.
+RECOVERED_AFTER = 60.0
+#: Unsent bytes after which messages to a child that does not read are dropped.
+_BACKLOG = 8 << 20
+_WAIT_AFTER_KILL = 2.0
+
+
+class Parent(Protocol):
+    """What the supervisor tells main."""
+
+    def child_said(self, message: Message) -> None:
+        """A message arrived."""
+
+    def child_gone(self, reason: str, failures: int) -> None:
+        """The child is dead; `failures` starts in a row came to nothing. A new start follows."""
+
+
+class Child:
+    """Supervises one child process. `run` is a task; the rest is called from the loop."""
+
+    def __init__(self, options: RunOptions, listen_fd: int, parent: Parent) -> None:
+        self.pid = 0
+        self.alive = False
+        self.starts = 0
+        self._argv = child_argv(options)
+        self._listen_fd = listen_fd
+        self._parent = parent
+        self._process: subprocess.Popen[bytes] | None = None
+        self._writer: asyncio.StreamWriter | None = None
+        self._stopping = False
+        self._stopped = asyncio.Event()
+        self._unanswered = 0
+        self._heard = False
+
+    def send(self, message: Message) -> None:
+        """Tell the child; dropped while it is away or does not read."""
+        writer = self._writer
+        if writer is None or writer.is_closing():
+            return
+        if writer.transport.get_write_buffer_size() < _BACKLOG:
+            writer.write(messages.pack(message))
+
+    async def run(self) -> None:
+        """Keep a child alive until `stop`."""
+        delay, failures = RESTART_DELAY, 0
+        loop = asyncio.get_running_loop()
+        while not self._stopping:
+            started_at = loop.time()
+            try:
+                reason = await self._live()
+            except OSError as error:
+                reason = f"cannot be started: {error.strerror}"
+            finally:
+                await self._reap()
+            if loop.time() - started_at >= RECOVERED_AFTER:
+                delay, failures = RESTART_DELAY, 0
+            failures += 1
+            if self._stopping:
+                return
+            self._parent.child_gone(reason, failures)
+            await asyncio.sleep(delay)
+            delay = min(2 * delay, RESTART_DELAY_MAX)
+
+    async def stop(self, timeout: float) -> bool:
+        """Let it put its things away and exit; whether it did so within `timeout` seconds."""
+        self._stopping = True
+        if not self.alive:
+            return False
+        self.send(Stop())
+        try:
+            async with asyncio.timeout(timeout):
+                await self._stopped.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def kill(self) -> None:
+        """End it now."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+
+    async def _live(self) -> str:
+        """One life of the child, from its start to its last word; why it ended."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            try:
+                self._process = self._spawn(theirs.fileno())
+            except OSError:
+                ours.close()
+                raise
+        self.pid, self.alive, self._heard, self._unanswered = self._process.pid, True, False, 0
+        self.starts += 1
+        ours.setblocking(False)
+        reader, self._writer = await asyncio.open_connection(sock=ours)
+        heart = asyncio.create_task(self._beat(), name="heartbeat")
+        try:
+            while (message := await messages.receive(reader)) is not None:
+                self._heard = True
+                if isinstance(message, Pong):
+                    self._unanswered = 0
+                if isinstance(message, Stopped):
+                    self._stopped.set()
+                self._parent.child_said(message)
+        finally:
+            heart.cancel()
+            self.alive = False
+        if self._unanswered >= PATIENCE:
+            return "did not answer"
+        return "closed its end"
+
+    async def _beat(self) -> None:
+        serial = 0
+        while True:
+            await asyncio.sleep(PING_INTERVAL)
+            if self._unanswered >= (PATIENCE if self._heard else STARTING_PATIENCE):
+                self.kill()
+                return
+            serial += 1
+            self._unanswered += 1
+            self.send(Ping(serial))
+
+    def _spawn(self, ipc_fd: int) -> subprocess.Popen[bytes]:
+        argv = [*self._argv]
+        argv[self._argv.index("--ipc") + 1] = str(ipc_fd)
+        argv[self._argv.index("--listen") + 1] = str(self._listen_fd)
+        return subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, pass_fds=(ipc_fd, self._listen_fd), env=os.environ
+        )
+
+    async def _reap(self) -> None:
+        """Make sure that it is dead, and take its exit status without blocking."""
+        self.alive = False
+        if self._writer is not None:
+            self._writer.close()
+            with contextlib.suppress(ConnectionError):
+                await self._writer.wait_closed()
+            self._writer = None
+        process, self._process = self._process, None
+        if process is None:
+            return
+        # An orderly child exits by itself a moment after its last word.
+        if not await _exited(process, _WAIT_AFTER_KILL if self._stopping else 0.1):
+            process.kill()
+            await _exited(process, _WAIT_AFTER_KILL)
+
+
+async def _exited(process: subprocess.Popen[bytes], timeout: float) -> bool:
+    """Wait for the exit and collect the status; whether it came within `timeout` seconds."""
+    loop = asyncio.get_running_loop()
+    gone = asyncio.Event()
+    pidfd = os.pidfd_open(process.pid)
+    loop.add_reader(pidfd, gone.set)
+    try:
+        async with asyncio.timeout(timeout):
+            await gone.wait()
+    except TimeoutError:
+        return False
+    finally:
+        loop.remove_reader(pidfd)
+        os.close(pidfd)
+    return process.poll() is not None
+
+
+def child_argv(options: RunOptions) -> Sequence[str]:
+    """The director's command line; descriptors are filled in at each start."""
+    program = options.child_argv or (sys.executable, "-m", "lvsd.daemon.director")
+    argv = [*program, "--ipc", "-1", "--listen", "-1", "--config", options.config]
+    argv += ["--runtime-dir", options.runtime_dir, "--state-dir", options.state_dir]
+    argv += ["--table", options.table]
+    return [*argv, "--node", options.node] if options.node else argv

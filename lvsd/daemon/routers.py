@@ -1,0 +1,469 @@
+"""The shell around the VRRP core: the one place where it is stepped and its effects performed.
+
+Facts arrive through `post`; whatever woke us, received packets come before a deadline and a
+deadline that is due before everything else, so a loop that was held up (or a process that was
+stopped) judges by what the wire says and never by what it had planned. After the inbox is empty
+the level-like things are brought in line: the guard first, then the kernel's addresses, then the
+sockets, the timer, and whoever wants to know.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from lvsd import log
+from lvsd.core import packet
+from lvsd.core.model import Family, IPAddress, RouterConfig, Track, TrackKind, Vip
+from lvsd.core.vrrp import (
+    AddressListDiffers,
+    AdvertRejected,
+    Announce,
+    ChildLost,
+    DeadlineReached,
+    Effect,
+    Event,
+    Key,
+    LinkChanged,
+    LowerPriorityHeard,
+    RefreshLease,
+    Relieved,
+    SendAdvert,
+    ServicesReady,
+    SourceChanged,
+    Startup,
+    State,
+    StateChanged,
+    StepDownFailed,
+    TrackChanged,
+    VipsBound,
+    VipsFailed,
+    VipsLost,
+    VipsReleased,
+    VirtualRouter,
+    VirtualRouters,
+    advertisement,
+    destinations,
+    lease_seconds,
+    reported_state,
+)
+from lvsd.daemon.applier import VipApplier, Wish
+from lvsd.daemon.ears import DRAIN, Ears
+from lvsd.daemon.guard import Guard, Ward
+from lvsd.daemon.wards import make_ward
+from lvsd.linux.announce import BURST_INTERVAL, Announcer
+from lvsd.linux.link import BoundAddress, Links
+from lvsd.linux.rtnl import AddressSocket
+from lvsd.linux.wire import BATCH
+
+_log = log.get()
+#: Seconds between two log lines about rejected adverts of one router for the same reason.
+_REJECTED_INTERVAL = 60.0
+
+
+class Observer(Protocol):
+    """Whoever follows the routers: main."""
+
+    def routers_changed(self) -> None:
+        """Something that status shows is different."""
+
+    def router_event(self, event: str, fields: dict[str, Any]) -> None:
+        """Something happened that notify programs and the event list want to know."""
+
+    def stepdown_finished(self, key: Key, error: str) -> None:
+        """A step-down ended; `error` "" when the router is relieved."""
+
+
+class Routers:
+    """All routers of this process, alive. Implements `lvsd.linux.link.Listener`."""
+
+    def __init__(self, guard: Guard, observer: Observer) -> None:
+        self.core = VirtualRouters()
+        self.links = Links(self)
+        self._observer = observer
+        self._guard = guard
+        self._kernel = AddressSocket()
+        self._applier = VipApplier(self.links, self._kernel, self._report)
+        self._announcer = Announcer()
+        self._bursting = False
+        self._loop = asyncio.get_running_loop()
+        self._ears = Ears(self.links, self._loop, self._wake)
+        self._inbox: deque[tuple[Key | None, Event]] = deque()
+        self._running = False
+        self._woken = False
+        self._touched: set[str] = set()
+        self._desired: Mapping[Key, tuple[Vip, ...]] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._introduced: set[Key] = set()
+        self._ready = False
+        self._tracks: dict[tuple[TrackKind, str], bool] = {}
+        self._shown: dict[Key, tuple[Any, ...]] = {}
+        self._wards: dict[Key, tuple[tuple[Any, ...], Ward]] = {}
+        self._complained: dict[tuple[Key, str], float] = {}
+
+    # --- facts ------------------------------------------------------------------------------
+
+    def configure(self, configs: Sequence[RouterConfig]) -> None:
+        """Take a new configuration, whole."""
+        sources = {c.key: self._source(c) for c in configs}
+        self._wake()  # what is due under the old configuration comes first
+        self.core, effects = self.core.configure(configs, sources, self._loop.time())
+        self._perform(effects)
+        self._ears.fit(vr.config for vr in self.core.routers.values())
+        for name in {c.interface for c in configs}:
+            self._tell_interface(name)
+        self._run()
+
+    def post(self, key: Key | None, event: Event) -> None:
+        """Feed one event; `key` None means every router."""
+        self._inbox.append((key, event))
+        self._wake()
+
+    def services_ready(self, ready: bool) -> None:
+        """The child's word on the services; remembered for routers still to come."""
+        self._ready = ready
+        self.post(None, ServicesReady(ready))
+
+    def child_lost(self, lost: bool) -> None:
+        """Whether the director is beyond recovery."""
+        self.post(None, ChildLost(lost))
+
+    def track(self, kind: TrackKind, name: str, up: bool) -> None:
+        """A tracked script or virtual is up or down; the last word holds."""
+        self._tracks[kind, name] = up
+        self.post(None, TrackChanged(Track(kind, name), up))
+
+    def interface_changed(self, name: str) -> None:
+        """Follow an interface: link, source, sockets, tracks and addresses."""
+        self._touched.add(name)
+        self._wake_soon()
+
+    def address_changed(self, name: str, entry: BoundAddress) -> None:
+        """Pass on to the applier."""
+        self._applier.address_changed(name, entry)
+
+    def address_removed(self, name: str, address: IPAddress) -> None:
+        """Pass on to the applier, which knows whether it was ours."""
+        self._applier.address_removed(name, address)
+        self._wake_soon()
+
+    def links_dumped(self) -> None:
+        """Everything may be different."""
+        self._applier.links_dumped()
+        for vr in self.core.routers.values():
+            self._touched.add(vr.config.interface)
+            self._touched.update(t.name for t in vr.config.tracks if t.kind is TrackKind.INTERFACE)
+        self._wake_soon()
+
+    def monitor_lost(self, error: str) -> None:
+        """The view is read again by itself."""
+        _log.warning("monitor_lost", error=error)
+
+    def abandon(self) -> bool:
+        """Remove our addresses without waiting for anybody; whether all of them are gone."""
+        now = self._loop.time()
+        self._applier.wish({}, now)
+        self._inbox.clear()
+        return self._applier.deadline() is None
+
+    def close(self) -> None:
+        """Give everything back. Addresses stay as they are."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._ears.close()
+        self._announcer.close()
+        self._kernel.close()
+        self.links.close()
+
+    def counters(self, vr: VirtualRouter) -> Mapping[str, int]:
+        """What the socket of a router counted, shared by the routers of interface and family."""
+        wire = self._ears.wire(vr.config.interface, vr.config.family)
+        if wire is None:
+            return {}
+        return {
+            "send_errors": wire.counters.send_errors,
+            "receive_errors": wire.counters.receive_errors,
+        }
+
+    # --- the loop ---------------------------------------------------------------------------
+
+    def _report(self, key: Key, event: Event) -> None:
+        """The applier's outcomes are queued: it works inside a step."""
+        self._inbox.append((key, event))
+
+    def _wake(self) -> None:
+        """Packets first, then a deadline that is due, then what else happened."""
+        if self._running:
+            return
+        deadline = self.core.next_deadline()
+        overdue = deadline is not None and deadline <= self._loop.time()
+        heard = self._ears.drain(self.core, DRAIN if overdue else BATCH)
+        due: list[tuple[Key | None, Event]] = [(None, DeadlineReached())] if overdue else []
+        self._inbox.extendleft(reversed([*heard, *due]))
+        self._run()
+
+    def _wake_soon(self) -> None:
+        """Once per turn of the loop, however many events of the kernel come at a time."""
+        if not self._woken:
+            self._woken = True
+            self._loop.call_soon(self._on_soon)
+
+    def _on_soon(self) -> None:
+        self._woken = False
+        names, self._touched = self._touched, set()
+        for name in names:
+            self._applier.interface_changed(name)
+            self._tell_interface(name)
+        self._listen(self._desired)
+        self._wake()
+
+    def _run(self) -> None:
+        if self._running:
+            return
+        self._running = True
+        try:
+            while True:
+                while self._inbox:
+                    self._step(*self._inbox.popleft())
+                self._settle()
+                if not self._inbox:
+                    break
+        finally:
+            self._running = False
+        self._rearm()
+        self._show()
+
+    def _step(self, key: Key | None, event: Event) -> None:
+        self.core, effects = self.core.step(key, event, self._loop.time())
+        if key is not None:
+            self._log_event(key, event)
+        self._perform(effects)
+
+    def _settle(self) -> None:
+        """Bring what must be true in line with the wish: guard, addresses, sockets, newcomers."""
+        desired = self.core.desired()
+        self._tell_guard(desired)
+        if desired != self._desired:
+            self._desired = desired
+            self._listen(desired)
+        self._introduce()
+        self._applier.wish(
+            {
+                key: Wish(vips, lease_seconds(self.core.routers[key].config))
+                for key, vips in desired.items()
+            },
+            self._loop.time(),
+        )
+
+    def _listen(self, desired: Mapping[Key, tuple[Vip, ...]]) -> None:
+        """Hear others claim what we hold."""
+        claims: dict[str, set[IPAddress]] = {}
+        for key, vips in desired.items():
+            for vip in vips:
+                claims.setdefault(vip.dev or key[0], set()).add(vip.address)
+        self._ears.watch(claims)
+
+    def _introduce(self) -> None:
+        """Tell new routers what is known, and let them begin."""
+        newcomers = [k for k, vr in self.core.routers.items() if vr.since is None]
+        self._introduced &= set(newcomers)
+        for key in newcomers:
+            if key in self._introduced:
+                continue
+            self._introduced.add(key)
+            config = self.core.routers[key].config
+            lease = lease_seconds(config)
+            self._applier.adopt(key, (*config.addresses, *config.excluded), lease=lease)
+            self._ears.fit(vr.config for vr in self.core.routers.values())
+            for (kind, name), up in self._tracks.items():
+                self._inbox.append((key, TrackChanged(Track(kind, name), up)))
+            for track in config.tracks:
+                if track.kind is TrackKind.INTERFACE:
+                    self._inbox.append((key, TrackChanged(track, self._up(track.name))))
+            self._inbox.append((key, LinkChanged(self._up(config.interface))))
+            self._inbox.append((key, SourceChanged(self._source(config))))
+            self._inbox.append((key, ServicesReady(self._ready)))
+            self._inbox.append((key, Startup()))
+
+    def _rearm(self) -> None:
+        dues = (self.core.next_deadline(), self._applier.deadline())
+        due = min((d for d in dues if d is not None), default=None)
+        if self._timer is not None:
+            if self._timer.when() == due and not self._timer.cancelled():
+                return
+            self._timer.cancel()
+            self._timer = None
+        if due is not None:
+            self._timer = self._loop.call_at(due, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self._wake()
+
+    # --- effects ----------------------------------------------------------------------------
+
+    def _perform(self, effects: Sequence[tuple[Key, Effect]]) -> None:
+        for key, effect in effects:
+            vr = self.core.routers.get(key)
+            match effect:
+                case SendAdvert(priority):
+                    if vr is not None:
+                        self._send(vr, priority)
+                case RefreshLease():
+                    self._applier.refresh(key, self._loop.time())
+                case Announce(addresses, count):
+                    if vr is not None:
+                        self._announce(vr, addresses, count)
+                case _:
+                    self._notice(key, vr, effect)
+
+    def _send(self, vr: VirtualRouter, priority: int) -> None:
+        wire = self._ears.wire(vr.config.interface, vr.config.family)
+        if wire is None or vr.source is None:
+            return
+        advert = advertisement(vr, priority)
+        for to in destinations(vr):
+            if not wire.send(packet.encode(advert, vr.source, to), vr.source, to):
+                self._complain(vr.config.key, "advert_failed", wire.last_error)
+
+    def _announce(self, vr: VirtualRouter, addresses: Sequence[IPAddress], count: int) -> None:
+        places = {v.address: v.dev or vr.config.interface for v in _vips(vr.config)}
+        for _ in range(count):
+            for address in addresses:
+                name = places.get(address, vr.config.interface)
+                interface = self.links.interface(name)
+                if interface is None or not interface.arp or len(interface.mac) != 6:
+                    continue
+                if address.version == 4:
+                    frame = packet.gratuitous_arp(interface.mac, address)
+                else:
+                    router = self.links.forwarding(name)
+                    frame = packet.unsolicited_na(interface.mac, address, router)
+                self._announcer.enqueue(vr.config.key, name, [frame])
+        if not self._bursting:
+            self._burst()
+
+    def _burst(self) -> None:
+        self._bursting = self._announcer.send_burst()
+        if self._bursting:
+            self._loop.call_later(BURST_INTERVAL, self._burst)
+
+    def _notice(self, key: Key, vr: VirtualRouter | None, effect: Effect) -> None:
+        fields: dict[str, Any] = {
+            "router": vr.config.name if vr else key[0],
+            "interface": key[0],
+            "vrid": key[1],
+            "family": key[2].name.lower(),
+        }
+        match effect:
+            case StateChanged(old, new, reason):
+                if new is not State.MASTER:
+                    self._announcer.forget(key)
+                state = reported_state(vr) if vr else new.value
+                priority = vr.config.priority if vr else 0
+                fields |= {"old": old.value, "state": state, "reason": reason}
+                _log.info("router_changed", **fields)
+                self._observer.router_event("router_changed", fields | {"priority": priority})
+            case Relieved(reason):
+                _log.info("relieved", **fields, reason=reason)
+                self._observer.router_event("relieved", fields | {"reason": reason})
+                self._observer.stepdown_finished(key, "")
+            case StepDownFailed(reason):
+                self._observer.stepdown_finished(key, reason)
+            case LowerPriorityHeard(source, priority):
+                heard = {"source": str(source), "priority": priority}
+                self._observer.router_event("lower_priority_heard", fields | heard)
+            case AddressListDiffers(source, theirs):
+                listed = ",".join(map(str, theirs))
+                _log.warning("address_list_differed", **fields, source=str(source), theirs=listed)
+
+    # --- levels -----------------------------------------------------------------------------
+
+    def _tell_guard(self, desired: Mapping[Key, tuple[Vip, ...]]) -> None:
+        """Keep the guard's picture exact; it costs a comparison while nothing changes."""
+        wards: dict[Key, tuple[tuple[Any, ...], Ward]] = {}
+        changed = False
+        for key, vr in self.core.routers.items():
+            interface = self.links.interface(vr.config.interface)
+            vips = desired.get(key, ())
+            if interface is None or (not vips and vr.state is not State.MASTER):
+                continue
+            facts = (vr.config, vr.source, interface, vips, self._applier.revision)
+            known = self._wards.get(key)
+            if known is None or known[0] != facts:
+                ward = make_ward(vr, interface, self._applier.deletions(key, vips))
+                changed = changed or known is None or known[1] != ward
+                known = (facts, ward)
+            wards[key] = known
+        changed = changed or wards.keys() != self._wards.keys()
+        self._wards = wards
+        if changed:
+            self._guard.update(tuple(ward for _, ward in wards.values()))
+        else:
+            self._guard.retry()
+
+    def _show(self) -> None:
+        shown = {
+            key: (vr.config, vr.state, vr.reason, vr.master, vr.source, vr.since)
+            for key, vr in self.core.routers.items()
+        }
+        if shown != self._shown:
+            self._shown = shown
+            self._observer.routers_changed()
+
+    def _tell_interface(self, name: str) -> None:
+        """Link, source and interface tracks of the routers concerned."""
+        self._ears.fit(vr.config for vr in self.core.routers.values())
+        up = self._up(name)
+        for key, vr in self.core.routers.items():
+            if vr.config.interface == name:
+                self._inbox.append((key, LinkChanged(up)))
+                self._inbox.append((key, SourceChanged(self._source(vr.config))))
+            for track in vr.config.tracks:
+                if track.kind is TrackKind.INTERFACE and track.name == name:
+                    self._inbox.append((key, TrackChanged(track, up)))
+
+    def _up(self, name: str) -> bool:
+        interface = self.links.interface(name)
+        return interface is not None and interface.up
+
+    def _source(self, config: RouterConfig) -> IPAddress | None:
+        if config.source is not None:
+            found = self.links.find(config.interface, config.source)
+            return None if found is None else config.source
+        vips = {v.address for v in _vips(config)}
+        return self.links.source(config.interface, Family(config.family), vips)
+
+    def _log_event(self, key: Key, event: Event) -> None:
+        match event:
+            case AdvertRejected(reason):
+                self._complain(key, "advert_rejected", reason.value)
+            case VipsBound():
+                if (vr := self.core.routers.get(key)) is not None and _vips(vr.config):
+                    _log.info("vips_bound", interface=key[0], vrid=key[1])
+            case VipsFailed(error):
+                self._complain(key, "vips_failed", error)
+            case VipsReleased():
+                _log.debug("vips_released", interface=key[0], vrid=key[1])
+            case VipsLost(addresses):
+                _log.warning("vips_lost", interface=key[0], vrid=key[1], addresses=addresses)
+
+    def _complain(self, key: Key, event: str, reason: str) -> None:
+        """Log a fault of one kind at most once in a while: a neighbour must not fill the disk."""
+        now = self._loop.time()
+        at = self._complained.get((key, event + reason), -_REJECTED_INTERVAL)
+        if now - at >= _REJECTED_INTERVAL:
+            self._complained[key, event + reason] = now
+            _log.warning(event, interface=key[0], vrid=key[1], reason=reason)
+
+
+def _vips(config: RouterConfig) -> tuple[Vip, ...]:
+    return (*config.addresses, *config.excluded)
+
+
+def wall_clock(at: float) -> float:
+    """A reading of the loop's clock as Unix time."""
+    return time.time() - time.monotonic() + at

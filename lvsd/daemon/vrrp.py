@@ -1,0 +1,362 @@
+"""The main process: VRRP, and the life of everything else.
+
+It owns the routers (`routers`), the child (`child`), the guard's pipe, the control socket's file
+and the signals. It imports no configuration reader, no checks and no HTTP library, and nothing it
+awaits can hold up the routers, which live in callbacks of the same loop.
+
+An orderly stop goes: priority 0, relieved, VIPs away, then the child puts sync daemons and table
+away, then the guard is released (design rule 1). A second signal hurries. Whatever ends main in
+another way is the guard's business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import os
+import signal
+import sys
+import time
+from typing import Any
+
+from pyroute2.netlink.exceptions import NetlinkError
+
+from lvsd import __version__, log
+from lvsd.core.model import TrackKind
+from lvsd.core.vrrp import (
+    Key,
+    Resume,
+    Shutdown,
+    StepDown,
+    counters,
+    effective_priority,
+    relief_timeout,
+    reported_state,
+)
+from lvsd.daemon import messages
+from lvsd.daemon.child import LOST_AFTER, Child
+from lvsd.daemon.guard import Guard
+from lvsd.daemon.messages import (
+    Command,
+    CommandDone,
+    Hello,
+    Message,
+    Notice,
+    Ready,
+    Refused,
+    Reload,
+    RouterEvent,
+    RouterStates,
+    RouterStatus,
+    StatusRequest,
+    TrackValues,
+)
+from lvsd.daemon.options import RunOptions
+from lvsd.daemon.routers import Routers, wall_clock
+from lvsd.daemon.runtime import Runtime, RuntimeRefused, Stopgap
+from lvsd.daemon.systemd import Systemd
+
+#: Seconds an orderly stop waits: for relief beyond its own limit, and for the child.
+RELIEF_MARGIN = 1.0
+CHILD_STOP_TIMEOUT = 5.0
+#: Seconds after SIGHUP by which the manager is told that the reload is over, whatever came of it.
+RELOAD_TIMEOUT = 10.0
+
+_TRACKED = frozenset(kind.value for kind in TrackKind)
+
+_log = log.get()
+
+
+def run(options: RunOptions, guard: Guard) -> int:
+    """The daemon, until it is told to stop; its exit status (0 orderly, 1 failure)."""
+    log.configure("vrrp")
+    try:
+        runtime = Runtime(options)
+    except RuntimeRefused as error:
+        print(f"lvsd: {error}", file=sys.stderr)
+        guard.release()
+        return 1
+    try:
+        return asyncio.run(Main(options, guard, runtime).run())
+    finally:
+        runtime.close()
+
+
+class Main:
+    """The main process as an object: implements the child's Parent and the routers' Observer."""
+
+    def __init__(self, options: RunOptions, guard: Guard, runtime: Runtime) -> None:
+        self._options = options
+        self._guard = guard
+        self._runtime = runtime
+        self._since = time.time()
+        self._systemd = Systemd()
+        self._status = 0
+        self._configured = False
+        self._reloading: asyncio.TimerHandle | None = None
+        self._notice = ""
+        self._commands: dict[int, tuple[set[Key], str]] = {}
+        self._crash: BaseException | None = None
+
+    async def run(self) -> int:
+        """Everything from the first dump to the last farewell."""
+        loop = asyncio.get_running_loop()
+        self._leave = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self._calm = asyncio.Event()
+        self._routers = Routers(self._guard, self)
+        self._stopgap = Stopgap(self._runtime.listener, self._minimal_status)
+        self._child = Child(self._options, self._runtime.listener.fileno(), self)
+        try:
+            await self._routers.links.read()
+        except (OSError, NetlinkError, TimeoutError) as error:
+            print(f"lvsd: cannot read the interfaces: {error}", file=sys.stderr)
+            self._guard.release()
+            return 1
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._on_stop, number.name)
+        loop.add_signal_handler(signal.SIGHUP, self._on_reload)
+        loop.add_reader(self._guard, self._on_guard)
+        loop.set_exception_handler(self._on_crash)
+        gc.collect()
+        gc.freeze()
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(self._routers.links.watch(), name="links"),
+                group.create_task(self._child.run(), name="child"),
+                group.create_task(self._keep_alive(), name="watchdog"),
+            ]
+            await self._leave.wait()
+            if self._crash is not None:
+                raise self._crash  # the guard hands over, the service manager starts us again
+            await self._stop()
+            for task in tasks:
+                task.cancel()
+        return self._status
+
+    # --- the child --------------------------------------------------------------------------
+
+    def child_said(self, message: Message) -> None:
+        """Act on the child's word."""
+        match message:
+            case Hello():
+                self._on_hello(message)
+            case Refused(errors):
+                _log.error("start_failed", error=errors[0] if errors else "configuration refused")
+                self._fail()
+            case messages.Routers(routers):
+                self._on_routers([messages.router_from_wire(r) for r in routers])
+            case Ready(ready):
+                self._routers.services_ready(ready)
+            case TrackValues(values):
+                for words, up in values.items():
+                    kind, _, name = words.partition(" ")
+                    if kind in _TRACKED:
+                        self._routers.track(TrackKind(kind), name, up)
+            case StatusRequest():
+                self._send_states()
+            case Command():
+                self._on_command(message)
+            case Notice(status):
+                self._notice = status
+                self._reloaded()
+                self._systemd.status(self._status_line())
+
+    def child_gone(self, reason: str, failures: int) -> None:
+        """Go on alone; at the first start there is nothing to go on with."""
+        if not self._configured:
+            self._fail()
+            return
+        _log.error("child_lost", pid=self._child.pid, reason=reason, failures=failures)
+        self._commands.clear()
+        self._stopgap.open()
+        if failures >= LOST_AFTER:
+            self._routers.child_lost(True)
+
+    def _on_hello(self, message: Hello) -> None:
+        self._stopgap.shut()
+        event = "child_returned" if self._child.starts > 1 else "child_started"
+        _log.info(event, pid=message.pid)
+        self._send_states()
+
+    def _on_routers(self, configs: list[Any]) -> None:
+        self._routers.configure(configs)
+        self._routers.child_lost(False)
+        if not self._configured:
+            self._configured = True
+            _log.info("started", version=__version__, routers=len(configs))
+            self._systemd.ready(self._status_line())
+            gc.collect()
+            gc.freeze()
+        self._reloaded()
+        self._send_states()
+
+    def _on_command(self, message: Command) -> None:
+        known = self._routers.core.routers
+        keys = {k for k, vr in known.items() if message.router in ("", vr.config.name)}
+        if not keys:
+            error = f'no virtual router "{message.router}"' if message.router else "no routers"
+            self._child.send(CommandDone(message.serial, error))
+            return
+        _log.info("stepdown", router=message.router or "all", verb=message.verb)
+        if message.verb == "stepdown":
+            self._commands[message.serial] = (set(keys), "")
+            for key in sorted(keys):
+                self._routers.post(key, StepDown())
+        else:
+            for key in sorted(keys):
+                self._routers.post(key, Resume())
+            self._child.send(CommandDone(message.serial))
+
+    # --- the routers ------------------------------------------------------------------------
+
+    def routers_changed(self) -> None:
+        """Tell the child and the service manager; notice when a stop is complete."""
+        if self._configured:
+            self._send_states()
+            self._systemd.status(self._status_line())
+        if self._routers.core.stopped():
+            self._calm.set()
+
+    def router_event(self, event: str, fields: dict[str, Any]) -> None:
+        """Pass on to the child, which keeps the events and runs notify programs."""
+        self._child.send(RouterEvent(event, time.time(), fields))
+
+    def stepdown_finished(self, key: Key, error: str) -> None:
+        """Answer the commands that waited for this router, once all of theirs are done."""
+        for serial, (keys, first) in [*self._commands.items()]:
+            keys.discard(key)
+            first = first or error
+            self._commands[serial] = (keys, first)
+            if not keys:
+                del self._commands[serial]
+                self._child.send(CommandDone(serial, first))
+
+    # --- signals ----------------------------------------------------------------------------
+
+    def _on_stop(self, name: str) -> None:
+        if self._leave.is_set():
+            self._hurry.set()
+        else:
+            _log.info("stopping", signal=name)
+            self._leave.set()
+
+    def _on_reload(self) -> None:
+        with contextlib.suppress(OSError):
+            log.reopen()
+        self._systemd.reloading()
+        if self._reloading is None:
+            loop = asyncio.get_running_loop()
+            self._reloading = loop.call_later(RELOAD_TIMEOUT, self._reloaded)
+        self._child.send(Reload())
+
+    def _reloaded(self) -> None:
+        if self._reloading is not None:
+            self._reloading.cancel()
+            self._reloading = None
+            self._systemd.ready(self._status_line())
+
+    def _on_guard(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._guard)
+        self._guard.lost()
+        _log.error("guard_lost", pid=self._guard.pid)
+
+    def _on_crash(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """An error in a callback ends the process: half a step must not be lived with."""
+        error = context.get("exception") or RuntimeError(context.get("message", "event loop"))
+        self._crash = self._crash or error
+        self._leave.set()
+
+    def _fail(self) -> None:
+        self._status = 1
+        self._leave.set()
+
+    # --- the end ----------------------------------------------------------------------------
+
+    async def _stop(self) -> None:
+        self._systemd.stopping()
+        known = [vr.config for vr in self._routers.core.routers.values()]
+        patience = max(map(relief_timeout, known), default=0.0) + RELIEF_MARGIN
+        self._calm.clear()
+        self._routers.post(None, Shutdown())
+        if self._routers.core.stopped():
+            self._calm.set()
+        await self._first_of(self._calm, self._hurry, timeout=patience)
+        released = self._routers.core.stopped() or self._routers.abandon()
+        loop = asyncio.get_running_loop()
+        if self._child.alive and self._configured:
+            self._send_states()
+            await self._child.stop(1.0 if self._hurry.is_set() else CHILD_STOP_TIMEOUT)
+        self._child.kill()
+        self._stopgap.shut()
+        if self._guard.alive:
+            loop.remove_reader(self._guard)
+            if released:
+                self._guard.release()
+            # Else the guard takes our end for a death and removes what we could not.
+        self._routers.close()
+        self._systemd.close()
+        _log.info("stopped", status=self._status)
+
+    async def _first_of(self, *events: asyncio.Event, timeout: float) -> None:
+        waiting = [asyncio.ensure_future(event.wait()) for event in events]
+        try:
+            await asyncio.wait(waiting, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in waiting:
+                task.cancel()
+
+    async def _keep_alive(self) -> None:
+        """WATCHDOG=1 from the loop that owns VRRP."""
+        if not self._systemd.watchdog:
+            return
+        while True:
+            self._systemd.alive()
+            await asyncio.sleep(self._systemd.watchdog)
+
+    # --- status -----------------------------------------------------------------------------
+
+    def _send_states(self) -> None:
+        self._child.send(RouterStates(self._states()))
+
+    def _states(self) -> list[RouterStatus]:
+        return [
+            RouterStatus(
+                name=vr.config.name,
+                interface=vr.config.interface,
+                vrid=vr.config.vrid,
+                family=vr.config.family.name.lower(),
+                version=vr.config.version,
+                state=reported_state(vr),
+                reason=vr.reason,
+                since=self._since if vr.since is None else wall_clock(vr.since),
+                priority=vr.config.priority,
+                effective_priority=effective_priority(vr),
+                master=None if vr.master is None else str(vr.master),
+                addresses=[str(v) for v in (*vr.config.addresses, *vr.config.excluded)],
+                counters={**counters(vr), **self._routers.counters(vr)},
+            )
+            for vr in self._routers.core.routers.values()
+        ]
+
+    def _status_line(self) -> str:
+        states = [reported_state(vr) for vr in self._routers.core.routers.values()]
+        counted = [f"{states.count(s)} {s}" for s in sorted(set(states))]
+        parts = [", ".join(counted), self._notice]
+        return "; ".join(part for part in parts if part) or "running"
+
+    def _minimal_status(self) -> dict[str, object]:
+        return {
+            "version": __version__,
+            "pid": os.getpid(),
+            "since": self._since,
+            "host": os.uname().nodename,
+            "config": {"path": self._options.config, "sha256": "", "loaded": None, "errors": []},
+            "vrrp": self._states(),
+            "virtuals": [],
+            "syncdaemons": [],
+            "table": {"in_sync": False, "foreign": [], "last_repair": None},
+            "director": "down",
+            "notes": ["the director process is being restarted; table and mastership stay"],
+        }
