@@ -128,6 +128,10 @@ class Applier:
             self._take(await self.kernel.read_table())
         return self.picture
 
+    async def look(self) -> Table:
+        """The table as it is, without any consequence. Raises KernelError."""
+        return self._normal(await self.kernel.read_table())
+
     async def run(self) -> None:
         """Apply and inspect for ever; cancel to stop."""
         loop = asyncio.get_running_loop()
