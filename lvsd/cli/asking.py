@@ -77,7 +77,7 @@ def _wait_until_empty(args: argparse.Namespace, touched: set[str]) -> None:
     shown = -1
     while active := _active(ask(args, "GET", "/v1/status"), touched):
         if active != shown:
-            print(f"{active} active connections", flush=True)
+            print(f"{active} active connection{'' if active == 1 else 's'}", flush=True)
             shown = active
         time.sleep(WATCH_INTERVAL)
     print("no active connections")
