@@ -29,6 +29,7 @@ PURE = {
     "functools",
     "hashlib",
     "heapq",
+    "hmac",
     "ipaddress",
     "itertools",
     "math",
@@ -43,13 +44,13 @@ PURE = {
 #: Layer → the layers of lvsd it may import besides itself.
 MAY: dict[str, set[str]] = {
     "core": set(),
-    "checks": {"core"},
-    "linux": {"core"},
-    "config": {"core"},
     "log": {"core"},
-    "control": {"core", "config", "log"},
-    "daemon": {"core", "checks", "linux", "config", "log", "control"},
-    "cli": {"core", "linux", "config", "log", "control", "daemon"},
+    "checks": {"core", "log"},
+    "linux": {"core", "log"},
+    "config": {"core", "log"},
+    "control": {"core", "log"},
+    "daemon": {"core", "log", "checks", "linux", "config", "control"},
+    "cli": {"core", "log", "linux", "config", "control", "daemon"},
     "__main__": {"cli"},
 }
 
@@ -59,7 +60,7 @@ LIBRARIES = {
     "aiohttp": {"checks", "control"},
     "asyncio_dgram": {"checks", "linux"},
     "msgspec": {"daemon", "control"},
-    "structlog": {"log"},
+    "structlog": {"log", "control", "daemon"},
 }
 
 #: Modules of the main process, and what none of them may reach.

@@ -42,6 +42,7 @@ class Http(Dialogue):
         host = self._host.lower().decode("latin-1")
         self._names = {literal.lower(), host, re.sub(r":[0-9]+\Z", "", host)}
         self._request = self._render(check.method, check.request)
+        self._shown = quoted(check.receive)
         self._only_head = check.method == "HEAD" and bool(check.receive)
         try:
             self._receive = re.compile(check.receive) if check.receive else None
@@ -76,16 +77,17 @@ class Http(Dialogue):
             raise Failed(f"status {reply.status}")
         if self._receive is None:
             return f"status {reply.status}"
-        pattern = quoted(self.check.receive)
         if self._only_head:
             raise Failed("HEAD has no body to match")
         found = self._receive.search(reply.body)
         if reply.cut:
             # An expression anchored at the end would match at the cut: only the inside counts.
             if found is None or found.end() >= len(reply.body) - 1:
-                raise Failed(f'body larger than {BODY_LIMIT >> 20} MiB, no match for "{pattern}"')
+                raise Failed(
+                    f'body larger than {BODY_LIMIT >> 20} MiB, no match for "{self._shown}"'
+                )
         elif found is None:
-            raise Failed(f'body does not match "{pattern}"')
+            raise Failed(f'body does not match "{self._shown}"')
         return f"status {reply.status}, body matches"
 
     def _follow(self, path: bytes, reply: Reply) -> bytes:

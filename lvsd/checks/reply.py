@@ -14,28 +14,44 @@ from lvsd.checks.probe import Failed, quoted
 HEAD_LIMIT = 64 << 10
 BODY_LIMIT = 1 << 20
 
+# None of these may backtrack: they meet whatever a server cares to send.
 _STATUS = re.compile(rb"HTTP/[0-9](?:\.[0-9])?[ \t]+([1-9][0-9]{2})(?:[ \t][^\n]*)?\r?\n")
 _STATUS_BEGINS = b"HTTP/"
 _HEAD_END = re.compile(rb"\r?\n\r?\n")
-_LENGTH = re.compile(rb"\ncontent-length[ \t]*:[ \t]*([^\r\n]*?)[ \t]*(?=\r?\n)", re.I)
-_CODING = re.compile(rb"\ntransfer-encoding[ \t]*:[ \t]*([^\r\n]*?)[ \t]*(?=\r?\n)", re.I)
-_LOCATION = re.compile(rb"\nlocation[ \t]*:[ \t]*([^\r\n]*?)[ \t]*(?=\r?\n)", re.I)
+_LENGTH = re.compile(rb"\ncontent-length[ \t]*:([^\r\n]*)", re.I)
+_CODING = re.compile(rb"\ntransfer-encoding[ \t]*:([^\r\n]*)", re.I)
+_LOCATION = re.compile(rb"\nlocation[ \t]*:([^\r\n]*)", re.I)
 _CHUNK_SIZE = re.compile(rb"[ \t]*([0-9a-fA-F]{1,16})[ \t]*(?:;[^\n]*)?\r?\n")
 _CHUNK_LINE_LIMIT = 1 << 10
+#: Not more, since an unfinished line is looked at again with every byte that arrives.
+_STATUS_LINE_LIMIT = 8 << 10
 
 #: Replies that never have a body (RFC 9112 §6.3).
 _BODILESS = frozenset({204, 304})
 
 
 class Reply:
-    """Feed it until `complete`. `status` is 0 until the final status line was read, `location` is
-    known from `head_done` on.
+    """Feed it until `complete`. `status` is 0 until the final status line was read; `location`, of
+    a redirect, is known from `head_done` on.
 
     `cut`: the body is longer than BODY_LIMIT and only its beginning is there.
     """
 
-    __slots__ = ("_chunked", "_in", "_left", "_method", "_seen", "body", "complete",
-                 "cut", "head_done", "location", "status")  # fmt: skip
+    __slots__ = (
+        "_chunked",
+        "_in",
+        "_left",
+        "_line_end",
+        "_method",
+        "_scan",
+        "_seen",
+        "body",
+        "complete",
+        "cut",
+        "head_done",
+        "location",
+        "status",
+    )
 
     def __init__(self, method: str) -> None:
         self.status = 0
@@ -45,7 +61,8 @@ class Reply:
         self.cut = False
         self._method = method
         self._in = bytearray()
-        self._seen = 0
+        #: Bytes of interim heads so far; end of the status line, 0 before; where to look on.
+        self._seen = self._line_end = self._scan = 0
         self.head_done = False
         self._chunked = False
         #: Bytes of the body (or of the chunk) still to come; None: until the connection closes.
@@ -83,47 +100,54 @@ class Reply:
 
     def _read_head(self) -> bool:
         """Read one whole head, interim or final; False when more must come first."""
+        if not self._line_end and not self._read_status():
+            return False
         buffer = self._in
-        if not buffer.startswith(_STATUS_BEGINS[: len(buffer)]):
-            raise Failed(f'reply is not HTTP: "{quoted(bytes(buffer[:40]))}"')
+        end = _HEAD_END.search(buffer, self._scan)
+        self._bound_head(end.end() if end else len(buffer))
+        if end is None:
+            self._scan = max(self._scan, len(buffer) - 3)
+            return False
+        if self.status:
+            self._read_fields(bytes(buffer[self._line_end - 1 : end.end()]))
+            self.head_done = True
+        self._seen += end.end()
+        self._line_end = self._scan = 0
+        del buffer[: end.end()]
+        return self.head_done or bool(buffer)
+
+    def _read_status(self) -> bool:
+        buffer = self._in
         line = _STATUS.match(buffer)
         if line is None:
-            if b"\n" in buffer:
+            if b"\n" in buffer or not buffer.startswith(_STATUS_BEGINS[: len(buffer)]):
                 raise Failed(f'reply is not HTTP: "{quoted(bytes(buffer[:40]))}"')
-            self._bound_head(len(buffer))
+            if len(buffer) > _STATUS_LINE_LIMIT:
+                raise Failed(f"status line larger than {_STATUS_LINE_LIMIT >> 10} KiB")
             return False
         status = int(line[1])
         if status >= 200 or status == 101:
             self.status = status
-        end = _HEAD_END.search(buffer, line.end() - 2)
-        if end is None:
-            self._bound_head(len(buffer))
-            return False
-        self._bound_head(end.end())
-        if self.status:
-            self._read_fields(bytes(buffer[line.end() - 1 : end.end()]))
-            self.head_done = True
-        else:
-            self._seen += end.end()
-        del buffer[: end.end()]
-        return self.head_done or bool(buffer)
+        self._line_end = line.end()
+        self._scan = line.end() - 2
+        return True
 
     def _bound_head(self, size: int) -> None:
         if self._seen + size > HEAD_LIMIT:
             raise Failed(f"headers larger than {HEAD_LIMIT >> 10} KiB")
 
     def _read_fields(self, head: bytes) -> None:
-        location = _LOCATION.search(head)
-        self.location = location[1] if location else None
+        location = _LOCATION.search(head) if self.status // 100 == 3 else None
+        self.location = location[1].strip() if location else None
         if self._method == "HEAD" or self.status in _BODILESS:
             self.complete = True
             return
         coding = _CODING.search(head)
-        if coding is not None and coding[1].lower().endswith(b"chunked"):
+        if coding is not None and coding[1].lower().rstrip().endswith(b"chunked"):
             self._chunked = True
             self._left = 0
         elif coding is None:
-            lengths = set(_LENGTH.findall(head))
+            lengths = {length.strip() for length in _LENGTH.findall(head)}
             if lengths:
                 length = lengths.pop()
                 if lengths or not re.fullmatch(rb"[0-9]{1,18}", length):

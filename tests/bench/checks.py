@@ -25,7 +25,6 @@ from multiprocessing.connection import Connection
 from lvsd.checks.engine import Engine, Result
 from lvsd.core.model import Check, CheckKind
 
-
 LOOPBACK = IPv4Address("127.0.0.1")
 
 

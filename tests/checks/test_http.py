@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Generator
 from dataclasses import replace
 from ipaddress import ip_address
@@ -153,7 +154,7 @@ def test_chunks_are_joined() -> None:
             "connection closed within the body",
         ),
         (b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 20000, "headers larger than 64 KiB"),
-        (b"HTTP/1.1 200 " + b"x" * 70000, "headers larger than 64 KiB"),
+        (b"HTTP/1.1 200 " + b"x" * 70000, "status line larger than 8 KiB"),
     ],
 )
 def test_a_malformed_reply_fails_with_a_reason(answer: bytes, reason: str) -> None:
@@ -288,6 +289,24 @@ def test_hostile_bytes_end_in_a_reason_however_they_are_cut(data: bytes, sizes: 
     cut = outcome(list(pieces(data, sizes)))
     # How much garbage was there to quote depends on the cut.
     assert cut.partition(":")[0] == whole.partition(":")[0]
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: " + b" " * 60000 + b"\rx\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length" + b"\t" * 60000,
+        b"HTTP/1.1 302 OK\r\nLocation:" + b"\r" * 60000,
+        b"HTTP/1.1 200 OK\r\n" + b"\r" * 60000,
+        b"HTTP/1.1 200 " + b"\r" * 8000,
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b" " * 1000,
+    ],
+)
+def test_no_head_costs_more_than_its_length(head: bytes) -> None:
+    begun = time.process_time()
+    assert verdict(CHECK, head + b"\r\n\r\n")
+    assert verdict(CHECK, *(head[n : n + 1] for n in range(len(head))))
+    assert time.process_time() - begun < 3  # quadratic time would take minutes
 
 
 @given(st.binary(max_size=5000))
