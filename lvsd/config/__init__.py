@@ -1,1 +1,12 @@
-"""The configuration language: text in, `lvsd.core.model.Config` out."""
+"""The configuration language: text in, `lvsd.core.model.Config` out.
+
+`syntax` makes statements of bytes, `document` makes sections of files, `services` and `routers`
+make the nouns of the model of sections, `load` puts them together. `table` holds every directive.
+"""
+
+from lvsd.config.diagnostics import ConfigError, Diagnostic
+from lvsd.config.directives import describe, reference
+from lvsd.config.load import load, loads
+from lvsd.config.render import render
+
+__all__ = ["ConfigError", "Diagnostic", "describe", "load", "loads", "reference", "render"]

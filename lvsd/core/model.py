@@ -374,10 +374,11 @@ class Config:
     logfile: str = ""
     standbytable: bool = True
     operators: tuple[str, ...] = ()
-    path: str = ""
-    sha256: str = ""
+    # Where it came from does not count: the normal form loads back to an equal Config.
+    path: str = field(default="", compare=False)
+    sha256: str = field(default="", compare=False)
     #: Every file read, for autoreload.
-    sources: tuple[str, ...] = ()
+    sources: tuple[str, ...] = field(default=(), compare=False)
     #: Warnings and notices, each as `FILE:LINE:COLUMN: warning: text`.
     warnings: tuple[str, ...] = field(default=(), compare=False)
 

@@ -1,0 +1,72 @@
+"""A file to a Config: read everything, check everything, and only then accept or refuse.
+
+`load` raises ConfigError with every error of every file. What it returns is valid by
+construction: names resolved, defaults filled in, expressions compiled once.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Sequence
+
+from lvsd.config import routers, services
+from lvsd.config.addresses import Resolver
+from lvsd.config.diagnostics import Place, Report
+from lvsd.config.document import Document
+from lvsd.core.model import Config
+
+
+def load(path: str | os.PathLike[str], *, node: str | None = None) -> Config:
+    """Read the configuration at `path` for `node` (default: the short host name).
+
+    Raises ConfigError. Names are resolved now and may take the resolver's time.
+    """
+    return loads(None, os.fspath(path), node=node)
+
+
+def loads(
+    text: bytes | None,
+    path: str = "lvsd.conf",
+    *,
+    node: str | None = None,
+    resolver: Resolver | None = None,
+    interfaces: Sequence[str] | None = None,
+) -> Config:
+    """As `load`, for the bytes of a file that stands, or would stand, at `path`.
+
+    `interfaces` are those of this machine unless given; an empty list skips that check.
+    """
+    report = Report()
+    document = Document(report, node or socket.gethostname().split(".")[0])
+    if text is not None:
+        document.overlay = {path: text}
+    document.read(path)
+    if interfaces is None:
+        interfaces = [name for _, name in socket.if_nameindex()]
+    config = _config(document, path, resolver or Resolver(), interfaces)
+    report.check()
+    return config
+
+
+def _config(document: Document, path: str, resolver: Resolver, interfaces: Sequence[str]) -> Config:
+    found = services.build(document, resolver)
+    scripts = routers.build_scripts(document)
+    has_services = any(section.kind == "virtual" for section in document.sections)
+    vrrp = routers.build(document, scripts, found.names, interfaces, has_services)
+    report = document.report
+    if not document.sections and not report.errors:
+        report.warn(Place(path), "nothing to do: there is no virtual= and no vrrp= block")
+    return Config(
+        virtuals=tuple(found.virtuals),
+        routers=vrrp,
+        scripts=scripts,
+        autoreload=document.globals.value("autoreload", False),
+        logfile=document.globals.value("logfile", ""),
+        standbytable=document.globals.value("standbytable", True),
+        operators=document.globals.value("operators", ()),
+        path=path,
+        sha256=document.digest.hexdigest(),
+        sources=tuple(document.sources),
+        warnings=report.notices(),
+    )

@@ -1,0 +1,250 @@
+"""The normal form: every value written out, names resolved, one block for each thing.
+
+`loads(render(config))` gives an equal Config; `lvsd check --print` shows it, and the child keeps
+it as the last good configuration.
+"""
+
+from __future__ import annotations
+
+from lvsd.config.services import FLAG_NAMES
+from lvsd.config.vips import SCOPES
+from lvsd.core.model import (
+    Check,
+    CheckKind,
+    Config,
+    Family,
+    RealServer,
+    RouterConfig,
+    ServiceFlag,
+    TrackScript,
+    Vip,
+    Virtual,
+    endpoint,
+)
+
+_WEB = (CheckKind.HTTP, CheckKind.HTTPS)
+
+
+def render(config: Config) -> str:
+    """The text of a configuration. Bytes that are no UTF-8 come out as surrogates."""
+    blocks = [_globals(config)]
+    blocks += map(_script, config.scripts)
+    blocks += map(_router, config.routers)
+    blocks += map(_virtual, config.virtuals)
+    return "\n".join(block for block in blocks if block)
+
+
+def _globals(config: Config) -> str:
+    lines = [
+        f"autoreload={_yesno(config.autoreload)}\n",
+        f"standbytable={_yesno(config.standbytable)}\n",
+    ]
+    if config.logfile:
+        lines.append(f'logfile="{config.logfile}"\n')
+    if config.operators:
+        lines.append(f"operators={' '.join(config.operators)}\n")
+    return "".join(lines)
+
+
+def _block(head: str, members: list[tuple[str, object]]) -> str:
+    return "".join([head + "\n", *(f"\t{name}={value}\n" for name, value in members)])
+
+
+def _yesno(value: bool) -> str:
+    return "yes" if value else "no"
+
+
+def _text(value: bytes) -> str:
+    return value.decode("utf-8", "surrogateescape")
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.9f}".rstrip("0").rstrip(".")
+
+
+def _argv(words: tuple[str, ...]) -> str:
+    """Words for shlex, double-quoted so that # and blanks survive the line grammar."""
+    quoted = (word.replace("\\", "\\\\").replace('"', '\\"') for word in words)
+    return " ".join(f'"{word}"' for word in quoted)
+
+
+def _script(script: TrackScript) -> str:
+    members: list[tuple[str, object]] = [
+        ("command", _argv(script.command)),
+        ("interval", _seconds(script.interval)),
+        ("timeout", _seconds(script.timeout)),
+        ("rise", script.rise),
+        ("fall", script.fall),
+    ]
+    if script.user:
+        members.append(("user", script.user))
+    return _block(f"script={script.name}", members)
+
+
+def _router(router: RouterConfig) -> str:
+    members: list[tuple[str, object]] = [
+        ("interface", router.interface),
+        ("virtualrouterid", router.vrid),
+        ("priority", router.priority),
+        ("version", router.version),
+        ("advertint", _seconds(router.advertint)),
+    ]
+    members += [("address", _vip(vip)) for vip in router.addresses]
+    members += [("excludedaddress", _vip(vip)) for vip in router.excluded]
+    if router.authpass:
+        members.append(("authpass", f'"{_text(router.authpass)}"'))
+    if router.source is not None:
+        members.append(("unicastsrcip" if router.peers else "mcastsrcip", router.source))
+    members += [("peer", peer) for peer in router.peers]
+    if not router.preempt:
+        members.append(("nopreempt", "yes"))
+    members.append(("preemptdelay", _seconds(router.preemptdelay)))
+    if router.startupdelay is not None:
+        members.append(("startupdelay", _seconds(router.startupdelay)))
+    if router.syncgroup:
+        members.append(("syncgroup", router.syncgroup))
+    if router.syncdaemon is not None:
+        members.append(("syncdaemon", f"{router.syncdaemon[0]} {router.syncdaemon[1]}"))
+    for track in router.tracks:
+        weight = f" weight {track.weight}" if track.weight else ""
+        members.append(("track", f"{track.kind} {track.name}{weight}"))
+    if router.notify:
+        members.append(("notify", _argv(router.notify)))
+    members.append(("lease", _yesno(router.lease)))
+    return _block(f"vrrp={router.name}", members)
+
+
+def _vip(vip: Vip) -> str:
+    parts = [str(vip)]
+    if vip.dev:
+        parts.append(f"dev {vip.dev}")
+    if vip.label:
+        parts.append(f"label {vip.label}")
+    if vip.scope:
+        names = {number: name for name, number in SCOPES.items()}
+        parts.append(f"scope {names.get(vip.scope, vip.scope)}")
+    return " ".join(parts)
+
+
+def _virtual(virtual: Virtual) -> str:
+    key = virtual.key
+    service = virtual.service
+    six = "6" if key.family is Family.INET6 else ""
+    where = str(key.fwmark) if key.address is None else endpoint(key.address, key.port)
+    members: list[tuple[str, object]] = [
+        ("protocol", key.protocol.word),
+        ("scheduler", service.scheduler),
+    ]
+    flags = [name for name, flag in FLAG_NAMES.items() if service.flags & flag]
+    if flags:
+        members.append(("schedflags", ",".join(flags)))
+    if service.flags & ServiceFlag.PERSISTENT:
+        members.append(("persistent", service.timeout))
+        members.append(("netmask", service.prefixlen))
+    if service.pe_name:
+        members.append(("persistenceengine", service.pe_name))
+    if service.flags & ServiceFlag.ONEPACKET:
+        members.append(("ops", "yes"))
+    members += [
+        ("quiescent", _yesno(virtual.quiescent)),
+        ("failurecount", virtual.fall),
+        ("rise", virtual.rise),
+        ("quorum", virtual.quorum),
+        ("hysteresis", virtual.hysteresis),
+        ("cleanstop", _yesno(virtual.cleanstop)),
+    ]
+    members += _question(virtual)
+    if virtual.fallback is not None:
+        members.append((f"fallback{six}", _sorry(virtual.fallback)))
+    members += [(f"real{six}", _real(real, virtual)) for real in virtual.reals]
+    return _block(f"virtual{six}={where}", members)
+
+
+def _sorry(real: RealServer) -> str:
+    where = endpoint(real.key.address, real.key.port) if real.key.port else _bare(real)
+    return f"{where} {real.forwarding.word}"
+
+
+def _bare(real: RealServer) -> str:
+    address = real.key.address
+    return f"[{address}]" if address.version == 6 else str(address)
+
+
+def _asked(virtual: Virtual) -> Check | None:
+    """The check that speaks for the block: one that asks the real server itself if there is."""
+    checks = [real.check for real in virtual.reals]
+    own = (real.check for real in virtual.reals if real.check.address == real.key.address)
+    return next(own, checks[0] if checks else None)
+
+
+def _question(virtual: Virtual) -> list[tuple[str, object]]:
+    check = _asked(virtual)
+    if check is None or check.kind in (CheckKind.ON, CheckKind.OFF):
+        return [("checktype", "on" if check is None else check.kind.value)]
+    members: list[tuple[str, object]] = [
+        ("checktype", "negotiate" if check.kind in _WEB else check.kind.value),
+        ("checkinterval", f"{check.interval:.0f}"),
+        ("negotiatetimeout" if check.kind in _WEB else "checktimeout", f"{check.timeout:.0f}"),
+    ]
+    if check.kind is CheckKind.PING:
+        members.append(("checkcount", check.attempts))
+    if check.kind in _WEB:
+        members.append(("service", check.kind.value))
+        members.append(("httpmethod", check.method))
+        host = _virtualhost(virtual)
+        if host:
+            members.append(("virtualhost", _text(host)))
+        request, receive = _common(virtual)
+        members.append(("request", f'"{_text(request)}"'))
+        if receive:
+            members.append(("receive", f'"{_text(receive)}"'))
+        if check.kind is CheckKind.HTTPS:
+            members.append(("verify", _yesno(check.verify)))
+        if check.cafile:
+            members.append(("cafile", f'"{check.cafile}"'))
+    return members
+
+
+def _common(virtual: Virtual) -> tuple[bytes, bytes]:
+    """The block's request and receive: what holds a quote can't stand in a real= line."""
+    own = [r.check.request for r in virtual.reals if r.check.address == r.key.address]
+    receives = [real.check.receive for real in virtual.reals]
+    request = next((r for r in own if b'"' in r), own[0] if own else b"/")
+    receive = next((r for r in receives if b'"' in r), receives[0])
+    return request, receive if all(receives) else b""
+
+
+def _virtualhost(virtual: Virtual) -> bytes:
+    """The block's, as far as no absolute request put the real server's own address there."""
+    for real in virtual.reals:
+        if real.check.address == real.key.address:
+            return real.check.virtualhost
+    host = virtual.reals[0].check.virtualhost
+    return b"" if host == _bare(virtual.reals[0]).encode() else host
+
+
+def _real(real: RealServer, virtual: Virtual) -> str:
+    check = real.check
+    where = endpoint(real.key.address, real.key.port) if real.key.port else _bare(real)
+    parts = [where, real.forwarding.word, str(real.weight)]
+    if check.kind in _WEB:
+        parts += _strings(real, _common(virtual))
+    connects = check.kind in (*_WEB, CheckKind.CONNECT) and check.address == real.key.address
+    if connects and check.port != real.key.port:
+        parts.append(f"checkport={check.port}")
+    if real.u_threshold:
+        parts.append(f"uthreshold={real.u_threshold}")
+    if real.l_threshold:
+        parts.append(f"lthreshold={real.l_threshold}")
+    return " ".join(parts)
+
+
+def _strings(real: RealServer, common: tuple[bytes, bytes]) -> list[str]:
+    check = real.check
+    request = _text(check.request)
+    if check.address != real.key.address:
+        request = f"{check.kind}://{endpoint(check.address, check.port)}{request}"
+    parts = [f'request="{request}"'] if request != _text(common[0]) else []
+    if check.receive != common[1]:
+        parts.append(f'receive="{_text(check.receive)}"')
+    return parts

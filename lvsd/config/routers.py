@@ -1,0 +1,361 @@
+"""`vrrp=` and `script=` blocks.
+
+Rules come from RFC 3768 and RFC 5798 (versions, VRID, interval, one family per instance) and from
+design rule 2 (a virtual address is a host address unless told otherwise).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lvsd.config.diagnostics import BadValue, Place, Report, proposal
+from lvsd.config.document import Document, Section, Setting
+from lvsd.config.values import interface_name
+from lvsd.config.vips import vip
+from lvsd.core.model import (
+    Family,
+    IPAddress,
+    RouterConfig,
+    Track,
+    TrackKind,
+    TrackScript,
+    Vip,
+)
+
+
+def build_scripts(document: Document) -> tuple[TrackScript, ...]:
+    """The script= blocks."""
+    report = document.report
+    scripts: dict[str, tuple[TrackScript, Section]] = {}
+    for section in document.sections:
+        if section.kind != "script" or not section.head_text:
+            continue
+        name = section.head_text.strip('"')
+        if name in scripts:
+            report.error(section.head, _again("script", name, scripts[name][1]))
+        command = section.value("command")
+        if command is None:
+            report.error(section.head, f"script={name} has no command=")
+            continue
+        interval = section.value("interval", 1.0)
+        script = TrackScript(
+            name=name,
+            command=command,
+            interval=interval,
+            timeout=section.value("timeout", interval),
+            rise=section.value("rise", 1),
+            fall=section.value("fall", 1),
+            user=section.value("user", ""),
+        )
+        scripts.setdefault(name, (script, section))
+    return tuple(script for script, _ in scripts.values())
+
+
+def _again(what: str, name: str, first: Section) -> str:
+    return f"{what} {name} was defined on line {first.head.line} already"
+
+
+def build(
+    document: Document,
+    scripts: Sequence[TrackScript],
+    services: Mapping[str, str],
+    interfaces: Sequence[str],
+    has_services: bool,
+) -> tuple[RouterConfig, ...]:
+    """The vrrp= blocks. `services` maps spellings of virtuals to their names."""
+    report = document.report
+    routers: list[tuple[RouterConfig, Section]] = []
+    names: dict[str, Section] = {}
+    for section in document.sections:
+        if section.kind != "vrrp" or not section.head_text:
+            continue
+        name = section.head_text.strip('"')
+        if name in names:
+            report.error(section.head, _again("vrrp instance", name, names[name]))
+        names.setdefault(name, section)
+        _interfaces_exist(section, interfaces, report)
+        tracks = _tracks(section, [s.name for s in scripts], services, report)
+        router = _router(section, name, tracks, has_services, report)
+        if router is not None:
+            routers.append((router, section))
+    _unlike(routers, report)
+    _one_sync_daemon(routers, report)
+    used = {t.name for r, _ in routers for t in r.tracks if t.kind is TrackKind.SCRIPT}
+    for block in document.sections:
+        if block.kind == "script" and block.head_text.strip('"') not in used:
+            report.warn(block.head, "no vrrp= block tracks this script; it is not run")
+    return tuple(router for router, _ in routers)
+
+
+def _router(
+    section: Section, name: str, tracks: tuple[Track, ...], has_services: bool, report: Report
+) -> RouterConfig | None:
+    missing = [w for w in ("interface", "virtualrouterid") if w not in section.settings]
+    for word in missing:
+        report.error(section.head, f"vrrp={name} has no {word}=")
+    addresses = _vips(section, "address", report)
+    excluded = _vips(section, "excludedaddress", report)
+    if not addresses:
+        if not section.repeated.get("address"):
+            report.error(section.head, f"vrrp={name} has no address=")
+        return None
+    family = _family(section, addresses, report)
+    version = _version(section, family, report)
+    _distinct([*addresses, *excluded], section, report)
+    if "authtype" in section.settings:
+        _authtype(section, report)
+    if missing:
+        return None
+    return RouterConfig(
+        name=name,
+        interface=section.value("interface"),
+        vrid=section.value("virtualrouterid"),
+        priority=section.value("priority", 100),
+        addresses=addresses,
+        version=version,
+        family=family,
+        advertint=_advertint(section, version, report),
+        excluded=excluded,
+        authpass=_authpass(section, version, report),
+        peers=_peers(section, family, addresses, report),
+        source=_source(section, family, report),
+        preempt=not section.value("nopreempt", False),
+        preemptdelay=section.value("preemptdelay", 0.0),
+        startupdelay=section.value("startupdelay"),
+        syncgroup=section.value("syncgroup", ""),
+        syncdaemon=_syncdaemon(section, report),
+        tracks=tracks,
+        notify=section.value("notify", ()),
+        lease=section.value("lease", True),
+        has_services=has_services,
+    )
+
+
+def _vips(section: Section, word: str, report: Report) -> tuple[Vip, ...]:
+    found = []
+    for setting in section.repeated.get(word, []):
+        try:
+            found.append(vip(setting.value))
+        except BadValue as problem:
+            report.error(setting.place.at(problem.offset), problem.text)
+    return tuple(found)
+
+
+def _family(section: Section, addresses: tuple[Vip, ...], report: Report) -> Family:
+    family = Family.of(addresses[0].address)
+    for setting in section.repeated.get("address", []):
+        text = setting.value.split("/")[0].split()[0].strip("[]")
+        if (":" in text) is not (family is Family.INET6):
+            report.error(
+                setting.place,
+                f"{text} is of another family than {addresses[0].address}; one instance"
+                f" advertises one family: write excludedaddress={setting.value},"
+                " or make a vrrp= block of its own",
+            )
+    return family
+
+
+def _distinct(vips: Sequence[Vip], section: Section, report: Report) -> None:
+    seen: set[IPAddress] = set()
+    settings = section.repeated.get("address", []) + section.repeated.get("excludedaddress", [])
+    for one, setting in zip(vips, settings, strict=False):
+        if one.address in seen:
+            report.error(setting.place, f"{one.address} is listed twice in this block")
+        seen.add(one.address)
+
+
+def _version(section: Section, family: Family, report: Report) -> int:
+    version: int = section.value("version", 3 if family is Family.INET6 else 2)
+    if family is Family.INET6 and version == 2:
+        report.error(section.place("version"), "IPv6 needs version=3 (RFC 5798)")
+    return version
+
+
+def _advertint(section: Section, version: int, report: Report) -> float:
+    interval: float = section.value("advertint", 1.0)
+    place = section.place("advertint")
+    if version == 2 and interval != int(interval):
+        text = f"version 2 advertises in whole seconds, not {interval:g}; add version=3"
+        report.error(place, f"{text} (on both directors)")
+    elif version == 2 and interval < 1:
+        report.error(place, "advertint must be 1 to 255 seconds in version 2")
+    elif version == 3 and interval > 40.95:
+        report.error(place, "advertint must be 0.01 to 40.95 seconds in version 3")
+    elif version == 3 and abs(interval * 100 - round(interval * 100)) > 1e-6:
+        report.error(place, "version 3 advertises in hundredths of a second")
+    return interval
+
+
+def _authtype(section: Section, report: Report) -> None:
+    kind = section.value("authtype").strip('"')
+    place = section.place("authtype")
+    if kind.upper() == "AH":
+        report.error(
+            place, "authtype=AH is not supported; write authpass= for PASS, or leave it out"
+        )
+    else:
+        report.warn(place, "authtype is not needed: authpass= alone means PASS")
+
+
+def _authpass(section: Section, version: int, report: Report) -> bytes:
+    password: bytes = section.value("authpass", b"")
+    if password and version == 3:
+        text = "version 3 has no authentication (RFC 5798, section 9); remove authpass or version=3"
+        report.error(section.place("authpass"), text)
+    return password
+
+
+def _peers(
+    section: Section, family: Family, vips: tuple[Vip, ...], report: Report
+) -> tuple[IPAddress, ...]:
+    peers: list[IPAddress] = []
+    for setting in section.repeated.get("peer", []):
+        try:
+            peer = ipaddress.ip_address(setting.value.strip("[]"))
+        except ValueError:
+            report.error(setting.place, f"peer needs an address, not {setting.value}")
+            continue
+        if _fits(peer, family, setting.place, "peer", report):
+            if peer in [one.address for one in vips]:
+                report.error(setting.place, f"{peer} is a virtual address, not the peer's own")
+            elif peer != _own(section) and peer not in peers:
+                peers.append(peer)
+    return tuple(peers)
+
+
+def _own(section: Section) -> IPAddress | None:
+    own: IPAddress | None = section.value("unicastsrcip") or section.value("mcastsrcip")
+    return own
+
+
+def _source(section: Section, family: Family, report: Report) -> IPAddress | None:
+    for word in ("unicastsrcip", "mcastsrcip"):
+        found: IPAddress | None = section.value(word)
+        if found is not None:
+            return found if _fits(found, family, section.place(word), word, report) else None
+    return None
+
+
+def _fits(address: IPAddress, family: Family, place: Place, word: str, report: Report) -> bool:
+    if Family.of(address) is family:
+        return True
+    mine = 6 if family is Family.INET6 else 4
+    report.error(place, f"{word} {address} does not fit: this instance is IPv{mine}")
+    return False
+
+
+def _syncdaemon(section: Section, report: Report) -> tuple[str, int] | None:
+    text = section.value("syncdaemon")
+    if text is None:
+        return None
+    words = text.strip('"').split()
+    place = section.place("syncdaemon")
+    try:
+        name = interface_name(words[0] if words else "")
+    except BadValue as problem:
+        rest = " ".join(words[1:])
+        hint = f" {rest}" if rest else ""
+        report.error(place, f"syncdaemon: {problem.text}{hint}")
+        return None
+    syncid = words[1] if len(words) > 1 else "0"
+    if len(words) > 2 or not re.fullmatch(r"[0-9]{1,3}", syncid) or int(syncid) > 255:
+        report.error(place, "syncdaemon is INTERFACE [ID], the ID from 0 to 255")
+        return None
+    return name, int(syncid)
+
+
+def _tracks(
+    section: Section, scripts: Sequence[str], services: Mapping[str, str], report: Report
+) -> tuple[Track, ...]:
+    tracks = []
+    for setting in section.repeated.get("track", []):
+        try:
+            tracks.append(_track(setting, scripts, services))
+        except BadValue as problem:
+            report.error(setting.place.at(problem.offset), problem.text)
+    return tuple(tracks)
+
+
+def _track(setting: Setting, scripts: Sequence[str], services: Mapping[str, str]) -> Track:
+    words = setting.value.split()
+    kinds = tuple(TrackKind)
+    if words[0] not in kinds:
+        known = ", ".join(kinds)
+        raise BadValue(f"track needs one of {known}, not {words[0]}{proposal(words[0], kinds)}")
+    kind = TrackKind(words[0])
+    if len(words) not in (2, 4) or (len(words) == 4 and words[2] != "weight"):
+        raise BadValue(f"write track={kind} NAME or track={kind} NAME weight N")
+    name = words[1]
+    offset = setting.value.index(name, len(words[0]))
+    weight = _weight(words[3]) if len(words) == 4 else 0
+    if kind is TrackKind.INTERFACE:
+        name = interface_name(name)
+    elif kind is TrackKind.SCRIPT and name not in scripts:
+        raise BadValue(f"there is no script={name} block{proposal(name, scripts)}", offset)
+    elif kind is TrackKind.VIRTUAL:
+        if name not in services:
+            raise BadValue(f"there is no virtual={name} block{proposal(name, services)}", offset)
+        name = services[name]
+        if not weight:
+            text = "a tracked virtual needs a weight (such as weight -40): without one, dead real"
+            raise BadValue(f"{text} servers would put both directors out of service")
+    return Track(kind, name, weight)
+
+
+def _weight(text: str) -> int:
+    if not re.fullmatch(r"[+-]?[0-9]{1,3}", text) or not -253 <= int(text) <= 253:
+        raise BadValue(f"a weight is a number from -253 to 253, not {text}")
+    return int(text)
+
+
+def _interfaces_exist(section: Section, interfaces: Sequence[str], report: Report) -> None:
+    if not interfaces:
+        return
+    wanted: list[tuple[Any, Place]] = [(section.value("interface"), section.place("interface"))]
+    daemon = section.value("syncdaemon", "").split()
+    if daemon and ":" not in daemon[0]:
+        wanted.append((daemon[0], section.place("syncdaemon")))
+    for setting in section.repeated.get("track", []):
+        words = setting.value.split()
+        if words[0] == "interface" and len(words) > 1:
+            wanted.append((words[1], setting.place))
+    for setting in [
+        *section.repeated.get("address", []),
+        *section.repeated.get("excludedaddress", []),
+    ]:
+        match = re.search(r"\bdev[ =](\S+)", setting.value)
+        if match:
+            wanted.append((match[1], setting.place))
+    for name, place in wanted:
+        if name and name not in interfaces:
+            near = proposal(name, interfaces)
+            report.warn(place, f"there is no interface {name} on this machine yet{near}")
+
+
+def _unlike(routers: Sequence[tuple[RouterConfig, Section]], report: Report) -> None:
+    first: dict[tuple[str, int, Family], tuple[RouterConfig, Section]] = {}
+    for router, section in routers:
+        other, there = first.setdefault(router.key, (router, section))
+        if other is router:
+            continue
+        where = f"on interface {router.interface}"
+        for mine, his, at in ((section, other, there), (there, router, section)):
+            text = f"virtualrouterid {router.vrid} is used twice {where}: also by vrrp={his.name}"
+            line = at.place("virtualrouterid").line
+            report.error(mine.place("virtualrouterid"), f"{text} (line {line})")
+
+
+def _one_sync_daemon(routers: Sequence[tuple[RouterConfig, Section]], report: Report) -> None:
+    first: tuple[RouterConfig, Section] | None = None
+    for router, section in routers:
+        if router.syncdaemon is None:
+            continue
+        if first is None:
+            first = (router, section)
+        elif first[0].syncdaemon != router.syncdaemon:
+            line = first[1].place("syncdaemon").line
+            text = f"vrrp={first[0].name} says otherwise on line {line}"
+            report.error(section.place("syncdaemon"), f"{text}; a director has one sync daemon")

@@ -1,0 +1,309 @@
+"""The parsers of single values, one per `kind` of the directive table.
+
+A parser takes the value's text, the table's row and a function for notices. It returns the value
+or raises BadValue with the offset of the fault. Numbers that ldirectord knows are read as it
+reads them (the first run of digits); lvsd's own are strict.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import shlex
+import warnings
+from collections.abc import Callable
+
+from lvsd.config.diagnostics import BadValue, proposal
+from lvsd.config.table import Directive
+
+Note = Callable[[str], None]
+Parser = Callable[[str, Directive, Note], object]
+
+_NODE = re.compile(r"([A-Za-z0-9][A-Za-z0-9_.-]*):(.*)", re.ASCII)
+
+
+def for_node(value: str, node: str, name: str) -> tuple[str, int]:
+    """The part of a value meant for `node`, and where it starts.
+
+    `dir1:150,dir2:100` has a part per node; any other value is for every node.
+    """
+    parts: dict[str, tuple[str, int]] = {}
+    offset = 0
+    for part in value.split(","):
+        text = part.strip()
+        match = _NODE.fullmatch(text)
+        if match is None:
+            return value, 0
+        start = offset + part.index(text) + match.start(2)
+        parts[match[1]] = (match[2].strip(), start)
+        offset += len(part) + 1
+    if node in parts:
+        return parts[node]
+    nodes = ", ".join(parts)
+    raise BadValue(
+        f"no value for this node, {node} (there are {nodes}); add {node}:VALUE to {name}=,"
+        " or name the node with --node"
+    )
+
+
+def number(value: str, row: Directive, note: Note) -> int:
+    """ldirectord's number: the first run of digits, with a notice when there is more."""
+    match = re.search(r"[0-9]{1,18}", value)
+    if match is None:
+        raise BadValue(f"{row.name} needs a whole number, not {value or 'nothing'}")
+    if match[0] != value:
+        note(f"only the digits count: {row.name}={int(match[0])}")
+    return _bounded(int(match[0]), row)
+
+
+def integer(value: str, row: Directive, note: Note) -> int:
+    """A whole number and nothing else."""
+    if not re.fullmatch(r"-?[0-9]{1,18}", value):
+        raise BadValue(f"{row.name} needs a whole number, not {value or 'nothing'}")
+    return _bounded(int(value), row)
+
+
+def _bounded(result: int, row: Directive) -> int:
+    if not row.minimum <= result <= row.maximum:
+        raise BadValue(f"{row.name} must be from {row.minimum:.0f} to {row.maximum:.0f}")
+    return result
+
+
+def decimal(value: str, row: Directive, note: Note) -> float:
+    """Seconds, with a fraction if need be."""
+    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?|\.[0-9]{1,9}", value):
+        raise BadValue(f"{row.name} needs a number of seconds, not {value or 'nothing'}")
+    result = float(value)
+    if not row.minimum <= result <= row.maximum:
+        raise BadValue(f"{row.name} must be from {row.minimum:g} to {row.maximum:g} seconds")
+    return result
+
+
+def yesno(value: str, row: Directive, note: Note) -> bool:
+    """Exactly yes or no."""
+    if value in ("yes", "no"):
+        return value == "yes"
+    plain = value.strip("\"'").lower()
+    yes = plain in ("yes", "y", "true", "on", "1")
+    known = yes or plain in ("no", "n", "false", "off", "0")
+    hint = f"; write {row.name}={'yes' if yes else 'no'}" if known else ""
+    raise BadValue(f"{row.name} must be yes or no (lower case, no quotes){hint}")
+
+
+def quoted(value: str, row: Directive, note: Note) -> bytes:
+    """Text from the first to the last straight double quote, as bytes."""
+    text = _between_quotes(value, row.name, note)
+    if not text:
+        raise BadValue(f'{row.name}="" is empty; leave the line out instead')
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _between_quotes(value: str, name: str, note: Note) -> str:
+    first, last = value.find('"'), value.rfind('"')
+    if first < 0:
+        inner = value.strip("'`")
+        raise BadValue(f'{name} needs straight double quotes: write {name}="{inner}"')
+    if first == last:
+        raise BadValue(f"{name} has only one double quote; the closing one is missing", first)
+    if value[:first].strip():
+        raise BadValue(f"{name} must start with a double quote")
+    if '"' in value[first + 1 : last]:
+        note("the text runs to the last quote of the line; the inner quotes belong to it")
+    if value[last + 1 :].strip():
+        note(f"the text after the closing quote is ignored: {value[last + 1 :].strip()}")
+    return value[first + 1 : last]
+
+
+def regex(value: str, row: Directive, note: Note) -> bytes:
+    """A quoted regular expression, compiled once to see that it can be."""
+    pattern = quoted(value, row, note)
+    return expression(pattern, value.find('"') + 1)
+
+
+def expression(pattern: bytes, offset: int = 0) -> bytes:
+    r"""A regular expression over bytes, as `re` understands it.
+
+    Perl's `\z`, `\Z` and `\h` are translated; what else Perl alone knows is an error.
+    """
+    if b"[[:" in pattern:
+        place = len(pattern[: pattern.index(b"[[:")].decode("utf-8", "replace"))
+        raise BadValue(
+            "classes such as [[:alpha:]] are not understood; write [A-Za-z]", offset + place
+        )
+    translated = re.sub(rb"\\(.)", _translated, pattern, flags=re.DOTALL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            re.compile(translated)
+    except re.error as problem:
+        at = problem.pos if problem.pos is not None and translated == pattern else 0
+        place = len(pattern[:at].decode("utf-8", "replace"))
+        raise BadValue(f"bad regular expression: {problem.msg}", offset + place) from None
+    except (OverflowError, RecursionError, ValueError) as problem:
+        raise BadValue(f"bad regular expression: {problem}", offset) from None
+    return translated
+
+
+def _translated(match: re.Match[bytes]) -> bytes:
+    perl = {b"z": rb"(?![\s\S])", b"Z": rb"(?=\n?(?![\s\S]))", b"h": rb"[ \t]"}
+    return perl.get(match[1], match[0])
+
+
+def word(value: str, row: Directive, note: Note) -> str:
+    """One of the row's choices. Quotes and words behind it don't count, with a notice."""
+    match = re.match(r"[\"']?([A-Za-z0-9_-]*)[\"']?(\s.*)?$", value, re.ASCII | re.DOTALL)
+    found = match[1] if match else value
+    if found in row.choices and match is not None:
+        if match[0] != found:
+            note(f"read as {row.name}={found}")
+        return found
+    near = proposal(found, row.choices)
+    raise BadValue(
+        f"unknown {row.name} {found or '(nothing)'} (known: {', '.join(row.choices)}){near}"
+    )
+
+
+def method(value: str, row: Directive, note: Note) -> str:
+    """GET or HEAD in any case."""
+    return word(value.upper(), row, note)
+
+
+def text(value: str, row: Directive, note: Note) -> str:
+    """Any text; the builder of the block reads it."""
+    if not value:
+        raise BadValue(f"{row.name}= has no value")
+    return value
+
+
+def host(value: str, row: Directive, note: Note) -> bytes:
+    """The Host header: the text before the next quote."""
+    name = value.lstrip('"').split('"')[0].strip()
+    if not name:
+        raise BadValue(f"{row.name}= has no value")
+    if re.search(r"[\s\x00-\x1f\x7f]", name):
+        raise BadValue(f"{row.name} can't hold blanks: {name}")
+    return name.encode("utf-8", "surrogateescape")
+
+
+def path(value: str, row: Directive, note: Note) -> str:
+    """An absolute path, quoted or not."""
+    name = value.strip('"')
+    if not name.startswith("/") or '"' in name:
+        raise BadValue(f"{row.name} needs a path that starts with /")
+    return name
+
+
+def logfile(value: str, row: Directive, note: Note) -> str:
+    """A path or a syslog facility; ldirectord wants quotes, lvsd does without."""
+    name = _between_quotes(value, row.name, note) if value.startswith('"') else value
+    facilities = {
+        "auth",
+        "authpriv",
+        "cron",
+        "daemon",
+        "ftp",
+        "kern",
+        "lpr",
+        "mail",
+        "news",
+        "syslog",
+        "user",
+        "uucp",
+        *(f"local{n}" for n in range(8)),
+    }
+    if not name or '"' in name:
+        raise BadValue(f"{row.name} needs a path, or a syslog facility such as local0")
+    if not name.startswith("/") and name not in facilities:
+        raise BadValue(
+            f"{row.name} needs a path that starts with / or a syslog facility such as local0"
+            f"{proposal(name, facilities)}"
+        )
+    return name
+
+
+def names(value: str, row: Directive, note: Note) -> tuple[str, ...]:
+    """Names between blanks or commas."""
+    found = re.split(r"[\s,]+", value.strip('", \t'))
+    return tuple(name_of(one) for one in found)
+
+
+def name(value: str, row: Directive, note: Note) -> str:
+    """One name."""
+    return name_of(value)
+
+
+def name_of(value: str) -> str:
+    """A name, quoted or not: no blanks, quotes or #, so that it can be written anywhere."""
+    plain = value.strip('"')
+    if not plain or re.search(r"[\s\"'#]", plain):
+        raise BadValue(f"a name has no blanks, quotes or #: {plain or '(nothing)'}")
+    return plain
+
+
+def argv(value: str, row: Directive, note: Note) -> tuple[str, ...]:
+    """A program with an absolute path, and its arguments, quoted as in a shell."""
+    try:
+        words = tuple(shlex.split(value))
+    except ValueError as problem:
+        raise BadValue(f"{row.name}: {str(problem).lower()}") from None
+    if not words or not words[0].startswith("/"):
+        raise BadValue(f"{row.name} needs a program with its whole path, such as /etc/lvsd/notify")
+    inner = "".join(words)
+    if '"' in inner and ("#" in inner or not inner.isascii()):
+        raise BadValue(f"{row.name}: too many kinds of quotes; put this into a script of its own")
+    return words
+
+
+def port(value: str, row: Directive, note: Note) -> int:
+    """A port number for checks."""
+    if not re.fullmatch(r"[0-9]{1,9}", value) or not 1 <= int(value) <= 65535:
+        raise BadValue(f"{row.name} must be a number from 1 to 65535, not {value or 'nothing'}")
+    return int(value)
+
+
+def interface(value: str, row: Directive, note: Note) -> str:
+    """A network interface, not an address label."""
+    return interface_name(value.strip('"'))
+
+
+def interface_name(name: str) -> str:
+    """A network interface by the kernel's rules (dev_valid_name: 15 bytes, no slash, blank, :)."""
+    if ":" in name:
+        device = name.split(":")[0]
+        raise BadValue(f"{name} is an address label, not an interface; write {device}")
+    if not name or len(name.encode("utf-8", "surrogateescape")) > 15 or name in (".", ".."):
+        raise BadValue(f"{name or 'nothing'} can't be an interface: 1 to 15 characters")
+    if re.search(r"[\s/*?#\"]", name):
+        raise BadValue(f"{name} can't be an interface")
+    return name
+
+
+def source(value: str, row: Directive, note: Note) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """An address of this director."""
+    try:
+        return ipaddress.ip_address(value.strip("[]"))
+    except ValueError:
+        raise BadValue(f"{row.name} needs an address, not {value or 'nothing'}") from None
+
+
+def secret(value: str, row: Directive, note: Note) -> bytes:
+    """A password, quoted or not, of at most 8 bytes (RFC 2338, section 5.3.6.1)."""
+    name = value[1:-1] if len(value) > 1 and value[0] == value[-1] == '"' else value
+    result = name.encode("utf-8", "surrogateescape")
+    if not result or '"' in name:
+        raise BadValue(f"{row.name} needs 1 to 8 characters other than double quotes")
+    if len(result) > 8:
+        raise BadValue(
+            f"{row.name} has {len(result)} characters, VRRP carries 8 (keepalived uses the first 8"
+            " and says nothing)"
+        )
+    return result
+
+
+PARSERS: dict[str, Parser] = {
+    parser.__name__: parser
+    for parser in (
+        *(number, integer, decimal, yesno, quoted, regex, word, method, text, host, path),
+        *(logfile, name, names, argv, port, interface, source, secret),
+    )
+}
