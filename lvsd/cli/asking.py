@@ -88,8 +88,14 @@ def _active(document: Any, touched: set[str]) -> int:
         real["active"]
         for virtual in document["virtuals"]
         for real in virtual["reals"]
-        if f"{virtual['virtual']} {real['real']}" in touched and real["admin"] == "drain"
+        if f"{_name(virtual)} {real['real']}" in touched and real["admin"] == "drain"
     )
+
+
+def _name(virtual: Any) -> str:
+    """The virtual as drain's answer names it: a mark of IPv6 says so."""
+    marked = virtual["protocol"] == "fwm" and virtual["family"] == "inet6"
+    return f"{virtual['virtual']} IPv6" if marked else str(virtual["virtual"])
 
 
 def undrain(args: argparse.Namespace) -> int:

@@ -9,17 +9,21 @@ import os
 import sys
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
-from lvsd import config
+from lvsd import config, log
 from lvsd.cli import asking
 from lvsd.control import client, render
-from lvsd.core import pool
-from lvsd.core.model import Config, Table
+from lvsd.core.director import Director, desired, step
+from lvsd.core.happenings import ConfigLoaded, LocalAddresses, TableAdopted
+from lvsd.core.model import Config, Forwarding, IPAddress, Table
 from lvsd.core.plan import describe
 from lvsd.core.plan import plan as steps_between
+from lvsd.daemon.store import Store
 from lvsd.linux import KernelError
 from lvsd.linux.ipvs import Ipvs
+from lvsd.linux.local import local_addresses
 
 KERNEL_SOURCE = "lvsd is not running: weights as found in the kernel"
 CHANGES = 3
@@ -78,22 +82,49 @@ def _plan_here(args: argparse.Namespace) -> dict[str, Any] | None:
     loaded = _load(args)
     if loaded is None:
         return None
-    actual = asyncio.run(_read_table()) if loaded.virtuals else {}
-    now = time.monotonic()
-    desired = {
-        virtual.key: pool.form(virtual, now, found=actual.get(virtual.key)).entry
-        for virtual in loaded.virtuals
-    }
-    steps = steps_between(actual, desired, ())
+    if not loaded.virtuals:
+        return {"steps": [], "source": "the configuration has no virtual services"}
+    actual, addresses = asyncio.run(_read_kernel())
+    wished = _wish(loaded, actual, addresses)
+    log.configure("plan")
+    owned, _ = Store(args.state_dir, args.state_dir).manifest()
+    steps = steps_between(_as_asked(actual, wished), wished, owned)
     return {"steps": [describe(step) for step in steps], "source": KERNEL_SOURCE}
 
 
-async def _read_table() -> Table:
+async def _read_kernel() -> tuple[Table, frozenset[IPAddress]]:
+    """The table and the addresses of this host. Raises KernelError."""
     kernel = await Ipvs.open()
     try:
-        return await kernel.read_table()
+        return await kernel.read_table(), await local_addresses()
     finally:
         kernel.close()
+
+
+def _wish(loaded: Config, actual: Table, addresses: frozenset[IPAddress]) -> Table:
+    """What a daemon that starts now would want before the first check has come back."""
+    director = Director()
+    for event in (TableAdopted(actual), LocalAddresses(addresses), ConfigLoaded(loaded)):
+        director, _ = step(director, event, time.monotonic())
+    return desired(director).table
+
+
+def _as_asked(actual: Table, wished: Table) -> Table:
+    """`actual` with the word it was asked with where the kernel says Local."""
+    return {
+        key: replace(
+            entry,
+            destinations={
+                name: replace(found, forwarding=wished[key].destinations[name].forwarding)
+                if found.forwarding is Forwarding.LOCAL
+                and key in wished
+                and name in wished[key].destinations
+                else found
+                for name, found in entry.destinations.items()
+            },
+        )
+        for key, entry in actual.items()
+    }
 
 
 def _load(args: argparse.Namespace) -> Config | None:
