@@ -136,6 +136,7 @@ class Child:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._done: asyncio.Future[int] = self._loop.create_future()
+        self._configured = False  # until then an empty wish would mean: remove everything
         self._ready = False
         self._tracks: dict[str, bool] = {}
         self._headline = ""
@@ -304,8 +305,12 @@ class Child:
         if self.applier is not None:
             keys = {virtual.key for virtual in config.virtuals}
             self.applier.owned |= keys
-            self.feed(TableAdopted(await self.applier.read()))
+            try:
+                self.feed(TableAdopted(await self.applier.read()))
+            except KernelError as error:  # the picture we have will do; the applier tries again
+                log.get().error("table_failed", error=str(error))
         self.feed(LocalAddresses(await self._local(config)))
+        self._configured = True
         self.feed(ConfigLoaded(config))
         await self._save_manifest()
         self._engine.set_checks(checks(config))
@@ -396,7 +401,7 @@ class Child:
 
     def _wish(self) -> None:
         wish = desired(self.director)
-        if self.applier is not None and self.director.config.path:
+        if self.applier is not None and self._configured:
             self.applier.wish(wish.table)
             self._settings_wake.set()
         if self._timer is not None:
@@ -459,6 +464,8 @@ class Child:
         ready = self.director.judged and (settled or self._ready)
         if ready != self._ready:
             self._ready = ready
+            if ready:
+                log.get().info("ready")
             self.parent.send(Ready(ready))
         tracks = self._track_values()
         if tracks != self._tracks:

@@ -50,7 +50,7 @@ def tell(effect: Effect, director: Director) -> None:
             why = "removed" if removed else "by hand" if by_hand else "operator"
             logger.info("real_undrained", **_real(key), why=why)
         case AllJudged():
-            logger.info("ready")
+            pass  # told as `ready` once the table agrees as well
 
 
 def _real(key: RealKey) -> dict[str, str]:

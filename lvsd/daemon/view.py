@@ -15,6 +15,7 @@ from lvsd.core.director import Director
 from lvsd.core.happenings import RealKey
 from lvsd.core.health import Health, Status
 from lvsd.core.model import (
+    Check,
     DestinationKey,
     Forwarding,
     RealServer,
@@ -39,7 +40,7 @@ class View:
         director: Director,
         applier: Applier | None,
         usage: Usages,
-        latency: Mapping[object, float],
+        latency: Mapping[Check, float],
         unix: Callable[[float], float],
     ) -> None:
         self._director, self._usage = director, usage
