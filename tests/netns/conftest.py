@@ -143,9 +143,7 @@ def router(**changes: Any) -> RouterConfig:
 
 def owners_overlap(first: list[list[float]], second: list[list[float]]) -> float:
     """Seconds during which both namespaces held the address."""
-    return sum(
-        max(0.0, min(b, d) - max(a, c)) for a, b in _spans(first) for c, d in _spans(second)
-    )
+    return sum(max(0.0, min(b, d) - max(a, c)) for a, b in _spans(first) for c, d in _spans(second))
 
 
 def _spans(lines: list[list[float]]) -> list[tuple[float, float]]:
