@@ -1,0 +1,44 @@
+# make test   everything: style, types, all tests (builds the lab at the first run)
+# make demo   a running pair of directors, narrated
+.PHONY: demo test check bench lock tree setup format clean distclean
+.DEFAULT_GOAL := test
+
+PY = .venv/bin/python
+
+setup:
+	@tests/lab/setup.sh
+
+tree: setup
+	@$(PY) -m tests.lab.run --tree-only
+
+demo: tree
+	@$(PY) -m tests.lab.demo $(ARGS)
+
+test: check tree
+	@.venv/bin/pytest $(ARGS)
+
+check: setup
+	@.venv/bin/ruff format --check --quiet lvsd tests
+	@.venv/bin/ruff check --quiet lvsd tests
+	@.venv/bin/mypy
+
+bench: tree
+	@$(PY) -m tests.lab.run -- python3 -m tests.bench $(ARGS)
+
+format: setup
+	@.venv/bin/ruff format lvsd tests
+	@.venv/bin/ruff check --fix lvsd tests
+
+# Anew from pyproject.toml, for every platform and Python from 3.11, with hashes.
+lock: setup
+	@$(PY) -m pip install -q --disable-pip-version-check uv
+	@$(PY) -m uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
+		--extra dev --no-emit-index-url --no-emit-find-links -o requirements.lock pyproject.toml
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage lvsd.egg-info
+	find lvsd tests -name __pycache__ -prune -exec rm -rf {} +
+
+# The lab's Debian tree as well, in $LVSD_CACHE or ~/.cache/lvsd-lab.
+distclean: clean
+	rm -rf "$${LVSD_CACHE:-$$HOME/.cache/lvsd-lab}"
