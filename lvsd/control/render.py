@@ -194,8 +194,8 @@ def _real_note(real: Json, now: float) -> str:
     if real["health"] != "up":
         age = f" {duration(now - real['since'])}" if real["health"] == "down" else ""
         notes.append(f"{real['health']}{age}" + (f": {reason}" if reason else ""))
-    elif reason:
-        notes.append(reason)
+    elif real.get("streak"):
+        notes.append(f"failing: {reason}")
     if real["admin"] == "drain":
         left = real.get("deadline")
         notes.append("draining" + (f" ({duration(left - now)} left)" if left else ""))
@@ -234,5 +234,5 @@ def _each_note(document: Json, now: float) -> Iterator[str]:
         yield f"last repair of the table: {duration(now - table['last_repair'])} ago"
     if table.get("kind", "kernel") != "kernel":
         yield "this daemon runs with --table=none: the kernel's table is not touched"
-    yield from (f"warning: {clean(text)}" for text in document["config"].get("warnings", []))
+    yield from map(clean, document["config"].get("warnings", []))  # each says "warning:" itself
     yield from (f"note: {clean(text)}" for text in document.get("notes", []))

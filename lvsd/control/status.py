@@ -56,7 +56,8 @@ class RealStatus(msgspec.Struct, frozen=True, kw_only=True):
 
     `weight` is the operator's, `effective_weight` what the kernel is to hold now; `installed` says
     whether the kernel holds it at all (a failed real leaves the table where `quiescent=no`).
-    `reason` is the last verdict's, "" while all is well. `latency` is the last check's.
+    `reason` is that of the last check that mattered, `streak` counts the results in a row that
+    speak against `health`. `latency` is the last check's. `check` is the kind of check.
     """
 
     real: str
@@ -72,6 +73,7 @@ class RealStatus(msgspec.Struct, frozen=True, kw_only=True):
     stats: Stats = Stats()
     installed: bool = True
     latency: float | None = None
+    streak: int = 0
     check: str = ""
     persistent: int = 0
     deadline: float | None = None
