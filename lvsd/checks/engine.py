@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import resource
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from heapq import heappop, heappush
@@ -68,8 +69,12 @@ class _Run:
 
     def begin(self, asked: Question) -> None:
         """Make the probe and start it."""
-        self.probe = asked.probe(self)
-        self._move(self.probe.start)
+
+        def start() -> str | None:
+            self.probe = asked.probe(self)
+            return self.probe.start()
+
+        self._move(start)
 
     def step(self, mask: int = 0) -> None:
         """Move the probe on; harmless after the end."""
@@ -98,7 +103,8 @@ class _Run:
 class Engine:
     """All checks of a configuration. Needs a running loop; `close()` frees everything.
 
-    `report` is called on the loop for every verdict. `started` and `finished` count runs,
+    `report` is called on the loop for every verdict; it may change the checks or close the engine,
+    and what it raises goes to the loop's exception handler. `started` and `finished` count runs,
     `local_errors` those that could not be asked, `local_reason` says why the last of them.
     `lateness` is a decaying peak: seconds between planned and true start.
     """
@@ -134,7 +140,8 @@ class Engine:
                 self._runs.pop(entry).close()
         for check in wanted:
             if check not in self._schedule:
-                self._questions[self._schedule.add(check, now)] = question(check)
+                asked = question(check)
+                self._questions[self._schedule.add(check, now)] = asked
         self._arm(now)
 
     def trigger(self, check: Check) -> None:
@@ -175,13 +182,20 @@ class Engine:
 
     def _tick(self) -> None:
         self._timer = None
-        self._expire()
-        now = self.loop.time()
-        room = min(STARTS, self._in_flight - len(self._runs))
-        entries = self._schedule.due(now, room)
-        for entry in entries:
-            self._start(entry, now)
-        self._arm(now, HURRY if len(entries) == STARTS else TICK)
+        pause, due = TICK, deque[Entry]()
+        try:
+            self._expire()
+            now = self.loop.time()
+            due.extend(self._schedule.due(now, min(STARTS, self._in_flight - len(self._runs))))
+            if len(due) == STARTS:
+                pause = HURRY
+            while due:
+                self._start(due.popleft(), now)
+        finally:  # whatever a probe or a report raises, no check is forgotten
+            now = self.loop.time()
+            for entry in due:
+                self._schedule.put_back(entry)
+            self._arm(now, pause)
 
     def _start(self, entry: Entry, now: float) -> None:
         if self._closed or entry not in self._questions:  # removed by a report of this very tick

@@ -137,6 +137,10 @@ class Schedule:
         delay = min(entry.check.interval, RETRY_DELAY)
         self._replan(entry, now + delay * (0.5 + 0.5 * entry.phase))
 
+    def put_back(self, entry: Entry) -> None:
+        """The check was handed out but not started: it is still due."""
+        self._replan(entry, entry.planned_at)
+
     def _replan(self, entry: Entry, when: float) -> None:
         entry.running = entry.again = False
         if entry.serial >= 0:  # not removed meanwhile

@@ -17,9 +17,10 @@ import pytest
 
 from lvsd import checks
 from lvsd.checks import coroutine, stream
+from lvsd.checks.connect import Connect
 from lvsd.checks.coroutine import Coroutine
 from lvsd.checks.engine import Engine, Result
-from lvsd.checks.probe import Failed, LocalFault, Question
+from lvsd.checks.probe import Failed, LocalFault, Probe, Question, Run
 from lvsd.checks.stream import Dialogue, Talk
 from lvsd.core.model import Check, CheckKind
 from tests.checks.kinds import (
@@ -113,10 +114,10 @@ async def test_no_more_checks_are_in_flight_than_allowed() -> None:
     with listening(backlog=128) as hung:
         engine = Engine(results, in_flight=16)
         port = hung.getsockname()[1]
-        engine.set_checks(
-            replace(CHECK, port=port, interval=60 + n, timeout=0.3) for n in range(40)
-        )
-        await condition(lambda: engine.started >= 16)
+        asked = [replace(CHECK, port=port, interval=60 + n, timeout=0.3) for n in range(40)]
+        engine.set_checks(asked)
+        for check in asked:
+            engine.trigger(check)
         peak = 0
         while len(results.all) < 40:
             peak = max(peak, engine.started - engine.finished)
@@ -312,6 +313,35 @@ async def test_a_bug_in_a_kind_is_told_and_condemns_nobody(
     assert results.all == []
     assert engine.local_reason == "internal error"
     assert isinstance(seen[0], ZeroDivisionError)
+
+
+async def test_no_check_is_lost_when_probes_and_reports_raise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Unstartable(Connect):
+        def probe(self, run: Run) -> Probe:
+            raise ZeroDivisionError
+
+    seen: list[type] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _loop, context: seen.append(type(context["exception"])))
+    kinds = {**checks.KINDS, CheckKind.CONNECT: Unstartable}
+    monkeypatch.setattr(checks, "KINDS", kinds)
+    results = Results()
+
+    def report(result: Result) -> None:
+        results(result)
+        raise ArithmeticError
+
+    async with server(answering(reply())) as port:
+        sound = {replace(CHECK, port=port, interval=0.2, timeout=5 + n) for n in range(20)}
+        broken = {replace(c, kind=CheckKind.CONNECT) for c in sound}
+        engine = Engine(report)
+        engine.set_checks(sound | broken)
+        await condition(lambda: len(results.all) > 100)
+        engine.close()
+    assert {r.check for r in results.all} == sound
+    assert set(seen) == {ZeroDivisionError, ArithmeticError}
 
 
 async def test_a_bad_expression_is_a_local_fault() -> None:
