@@ -189,7 +189,8 @@ class Child:
         self._spawn(self._keep_settings())
         self._watch = Watch(self._sources, self._changed_on_disk, self._vanished)
         self._spawn(self._watch.run())
-        log.get().info("started", virtuals=len(config.virtuals), routers=len(config.routers))
+        log.get().info("config_loaded", path=config.path, virtuals=len(config.virtuals))
+        log.get().info("started")
 
     async def _fall_back(self, errors: list[str]) -> Config | None:
         """After a crash a configuration that is bad by now must not end the service."""

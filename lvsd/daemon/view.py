@@ -109,7 +109,7 @@ class View:
             effective_weight=weight,
             health=health.status.value,
             admin=admin.value,
-            reason=health.reason,
+            reason="" if _well(health, admin) else health.reason,
             since=self._unix(health.since_at),
             active=usage.active,
             inactive=usage.inactive,
@@ -126,6 +126,10 @@ class View:
             check=real.check.kind.value,
             deadline=deadline,
         )
+
+
+def _well(health: Health, admin: Admin) -> bool:
+    return health.up and health.judged and not health.streak and admin is Admin.ENABLED
 
 
 def flag_words(service: VirtualService) -> str:
