@@ -194,8 +194,8 @@ def _real_note(real: Json, now: float) -> str:
     if real["health"] != "up":
         age = f" {duration(now - real['since'])}" if real["health"] == "down" else ""
         notes.append(f"{real['health']}{age}" + (f": {reason}" if reason else ""))
-    elif real.get("streak"):
-        notes.append(f"failing: {reason}")
+    elif reason and real["admin"] == "enabled" and real.get("check") != "on":
+        notes.append(f"failing: {reason}" if real.get("streak") else reason)
     if real["admin"] == "drain":
         left = real.get("deadline")
         notes.append("draining" + (f" ({duration(left - now)} left)" if left else ""))

@@ -56,8 +56,8 @@ class RealStatus(msgspec.Struct, frozen=True, kw_only=True):
 
     `weight` is the operator's, `effective_weight` what the kernel is to hold now; `installed` says
     whether the kernel holds it at all (a failed real leaves the table where `quiescent=no`).
-    `reason` is that of the last check that mattered, `streak` counts the results in a row that
-    speak against `health`. `latency` is the last check's. `check` is the kind of check.
+    `reason` says why the real is not simply up, "" while all is well. `streak` counts the results
+    in a row that speak against `health`. `latency` is the last check's, `check` its kind.
     """
 
     real: str

@@ -141,7 +141,7 @@ def test_the_listing_leaves_out_what_the_kernel_does_not_hold() -> None:
     ("fields", "note"),
     [
         ({}, ""),
-        ({"reason": "status 200, body matches"}, ""),
+        ({"reason": "found in the table with weight"}, "found in the table with weight"),
         ({"reason": "refused", "streak": 1}, "failing: refused"),
         ({"health": "down", "reason": "status 500"}, "down 12s: status 500"),
         ({"health": "unknown"}, "unknown"),
