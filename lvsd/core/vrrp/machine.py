@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from lvsd.core.packet import Advertisement
 from lvsd.core.vrrp.departure import (
     change,
     lease_expired,
@@ -108,9 +107,9 @@ def _dispatch(vr: VirtualRouter, event: Event, now: float) -> Stepped:
             return vips_released(vr)
         case AdvertRejected(reason=reason):
             return count(vr, f"rejected_{reason}"), ()
-        case AdvertReceived(advert=advert):
+        case AdvertReceived():
             vr, said = _heard(vr, event)
-            after, effects = _on_advert(vr, event, advert, now)
+            after, effects = _on_advert(vr, event, now)
             return after, said + effects
         case DeadlineReached():
             return _on_deadline(vr, event, now)
@@ -129,9 +128,7 @@ def _dispatch(vr: VirtualRouter, event: Event, now: float) -> Stepped:
             return vr, ()
 
 
-def _on_advert(
-    vr: VirtualRouter, event: AdvertReceived, advert: Advertisement, now: float
-) -> Stepped:
+def _on_advert(vr: VirtualRouter, event: AdvertReceived, now: float) -> Stepped:
     if vr.relieve_at is not None:
         return relief(vr, event, now)
     if vr.state is State.BACKUP:
@@ -152,7 +149,7 @@ def _on_deadline(vr: VirtualRouter, event: DeadlineReached, now: float) -> Stepp
 
 
 def _serving(vr: VirtualRouter) -> bool:
-    """MASTER, and not on its way out: only then does the kernel's word on the VIPs count."""
+    """MASTER and not on its way out: then the kernel's word on the VIPs counts."""
     return vr.state is State.MASTER and vr.relieve_at is None
 
 
@@ -172,9 +169,9 @@ def _startup(vr: VirtualRouter, now: float) -> Stepped:
     return reconsider(begun, begun, now)
 
 
-def _learn(vr: VirtualRouter, event: _Fact) -> VirtualRouter:
+def _learn(vr: VirtualRouter, fact: _Fact) -> VirtualRouter:
     """The router's picture of the world with one fact changed."""
-    match event:
+    match fact:
         case LinkChanged(up=up):
             return replace(vr, link_up=up)
         case SourceChanged(source=source):
@@ -184,8 +181,7 @@ def _learn(vr: VirtualRouter, event: _Fact) -> VirtualRouter:
             return replace(vr, tracked={**vr.tracked, (track.kind, track.name): up})
         case ServicesReady(ready=ready):
             return replace(vr, ready=ready)
-        case ChildLost(lost=lost):
-            return replace(vr, child_lost=lost)
+    return replace(vr, child_lost=fact.lost)
 
 
 def reconsider(old: VirtualRouter, vr: VirtualRouter, now: float) -> Stepped:

@@ -118,13 +118,11 @@ def _deadlines(vr: VirtualRouter) -> tuple[float | None, ...]:
         return (vr.relieve_at,)
     if vr.stopping or vr.since is None:
         return ()
-    match vr.state:
-        case State.INITIALIZE:
-            return (vr.hold_at, vr.patience_at, vr.retry_at)
-        case State.BACKUP:
-            return (vr.master_down_at,)
-        case State.MASTER:
-            return (vr.adver_at, vr.announce_at, lease_ends_at(vr))
+    if vr.state is State.INITIALIZE:
+        return (vr.hold_at, vr.patience_at, vr.retry_at)
+    if vr.state is State.BACKUP:
+        return (vr.master_down_at,)
+    return (vr.adver_at, vr.announce_at, lease_ends_at(vr))
 
 
 def lease_ends_at(vr: VirtualRouter) -> float | None:
@@ -187,8 +185,6 @@ def waiting(vr: VirtualRouter) -> str:
     An explicit startupdelay is waited for in any case. The child's word on the services, and the
     first word of each script whose failure is a fault, are waited for within `patience_at`.
     """
-    if vr.since is None:
-        return "starting"
     if vr.hold_at is not None:
         return f"waiting for startupdelay of {vr.config.startupdelay:g} s"
     if vr.patience_at is None:
