@@ -1,8 +1,8 @@
 """The table in ipvsadm's rule language, as `ipvsadm -Sn` prints it.
 
-Two differences are deliberate. `rules` may add thresholds (`-x`, `-y`), which `ipvsadm -S` forgets
-to save; they appear only when asked for, so that the plain form compares equal with the tool's
-output. And nothing is ever looked up: addresses, ports and marks stay numbers.
+`rules` writes what the tool saves, so the two compare equal; that leaves out thresholds, which
+`ipvsadm -S` forgets. The `*_words` functions are for commands and leave nothing out. Nothing is
+ever looked up: addresses, ports and marks stay numbers.
 """
 
 from __future__ import annotations
@@ -71,35 +71,46 @@ def _service_words(service: VirtualService) -> Iterator[str]:
         yield f"-b {','.join(names)}"
 
 
-def destination_words(destination: Destination, *, thresholds: bool = False) -> str:
+def destination_words(destination: Destination) -> str:
     """The attributes of a destination: `-g -w 1`, with tunnel words and thresholds if any."""
     words = [_METHOD[destination.forwarding], f"-w {destination.weight}"]
-    if destination.forwarding is Forwarding.TUNNEL and destination.tun_type < len(_TUNNEL_TYPE):
+    if destination.tun_type:
         words += _tunnel_words(destination)
-    if thresholds and destination.u_threshold:
+    if destination.u_threshold:
         words.append(f"-x {destination.u_threshold}")
-    if thresholds and destination.l_threshold:
+    if destination.l_threshold:
         words.append(f"-y {destination.l_threshold}")
     return " ".join(words)
 
 
+def _saved_words(destination: Destination) -> str:
+    """The same as `ipvsadm -S` saves it: the tunnel type always, thresholds never."""
+    words = [_METHOD[destination.forwarding], f"-w {destination.weight}"]
+    return " ".join([*words, *_tunnel_words(destination)])
+
+
 def _tunnel_words(destination: Destination) -> Iterator[str]:
-    if destination.tun_type:
-        yield f"--tun-type {_TUNNEL_TYPE[destination.tun_type]}"
-        if destination.tun_type == 1:
-            yield f"--tun-port {destination.tun_port}"
-        yield _TUNNEL_CHECKSUM[destination.tun_flags & 3] if destination.tun_flags & 3 < 3 else ""
+    kind = destination.tun_type
+    if destination.forwarding is not Forwarding.TUNNEL or kind >= len(_TUNNEL_TYPE):
+        return
+    yield f"--tun-type {_TUNNEL_TYPE[kind]}"
+    if kind == 1:
+        yield f"--tun-port {destination.tun_port}"
+    if kind and destination.tun_flags < len(_TUNNEL_CHECKSUM):
+        yield _TUNNEL_CHECKSUM[destination.tun_flags]
 
 
-def rules(table: Table, *, thresholds: bool = False) -> str:
-    """The table as `ipvsadm -Sn` saves it: one rule per line, services in the table's order."""
+def rules(table: Table) -> str:
+    """The table as `ipvsadm -Sn` saves it: one rule per line, in the table's order.
+
+    The tool itself sorts its lines, and prints marks above 2147483647 as negative numbers.
+    """
     lines = []
     for key, entry in table.items():
         option = service_option(key)
         lines.append(f"-A {option} {service_words(entry.service)}")
         lines += (
-            f"-a {option} -r {destination.key} "
-            f"{destination_words(destination, thresholds=thresholds)}"
+            f"-a {option} -r {destination.key} {_saved_words(destination)}"
             for destination in entry.destinations.values()
         )
     return "".join(line + "\n" for line in lines)

@@ -159,10 +159,10 @@ def describe(step: Step) -> str:
         case DelService():
             return f"ipvsadm -D {option}"
         case NewDest(_, destination):
-            words = destination_words(destination, thresholds=True)
+            words = destination_words(destination)
             return f"ipvsadm -a {option} -r {destination.key} {words}"
         case SetDest(_, destination):
-            words = destination_words(destination, thresholds=True)
+            words = destination_words(destination)
             return f"ipvsadm -e {option} -r {destination.key} {words}"
         case DelDest(_, destination_key):
             return f"ipvsadm -d {option} -r {destination_key}"

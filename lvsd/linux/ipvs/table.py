@@ -105,7 +105,10 @@ class Ipvs:
         }
 
     async def read_usage(self) -> Mapping[tuple[ServiceKey, DestinationKey], Usage]:
-        """Connections and totals of every destination. Raises KernelError."""
+        """Connections and totals of every destination. Raises KernelError.
+
+        The kernel sums up the totals every two seconds; connections are of this moment.
+        """
         return {
             (service.key, destination.key): usage
             for service, destinations in await self._read()
