@@ -223,9 +223,9 @@ def _notes(document: Json, now: float) -> str:
 
 def _each_note(document: Json, now: float) -> Iterator[str]:
     table = document.get("table", {})
-    if not table.get("in_sync", True):
-        yield "the kernel's table is not as it should be:"
-        yield from (f"  {clean(line)}" for line in [*table.get("drift", []), *table["errors"]])
+    if document.get("director", "up") == "up" and not table.get("in_sync", True):
+        yield "the kernel's table is not as it should be"
+        yield from (f"  {clean(d)}" for d in [*table.get("drift", []), *table.get("errors", [])])
     for foreign in table.get("foreign", []):
         yield f"not lvsd's, left alone: {clean(foreign)}"
     for adopted in table.get("adopted", []):

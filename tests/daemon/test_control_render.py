@@ -216,7 +216,7 @@ def test_drift_foreign_services_and_repairs_are_noted() -> None:
     text = render.status(document(table=table, notes=["take care"]), NOW)
 
     for line in (
-        "the kernel's table is not as it should be:",
+        "the kernel's table is not as it should be",
         "  weight of 192.168.1.4:80 is 7, not 1",
         "  -e -t 192.168.1.1:80: refused",
         "not lvsd's, left alone: TCP 10.0.0.1:22 rr",
@@ -233,12 +233,16 @@ def test_a_service_that_is_down_says_so() -> None:
 
 
 def test_main_s_minimal_document_can_be_shown() -> None:
-    minimal = document()
-    for key in ("table", "virtuals", "syncdaemons", "notes"):
-        del minimal[key]
+    minimal = document(vrrp=[router()])
     minimal["director"] = "down"
+    minimal["table"] = {"in_sync": False, "foreign": [], "last_repair": None}
+    minimal["config"] = {"path": "/x", "sha256": "", "loaded": None, "errors": []}
 
-    assert "lvsd 0.1.0 on dir1" in render.status(minimal, NOW)
+    text = render.status(minimal, NOW)
+
+    assert "THE DIRECTOR PROCESS IS AWAY" in text
+    assert "VI_1" in text
+    assert "table is not as it should be" not in text
 
 
 def test_a_plan_lists_its_steps_and_its_source() -> None:
