@@ -19,11 +19,46 @@ def scopes(name: str) -> frozenset[str]:
     return frozenset(scope for scope in (G, V, R, S) if (scope, name) in _BY_SCOPE)
 
 
+#: Words of keepalived.conf whose counterpart has another name.
+_FOREIGN = {
+    "vrrp_instance": "vrrp=NAME opens an instance",
+    "vrrp_sync_group": "syncgroup=NAME in each vrrp= block",
+    "vrrp_script": "script=NAME opens a script",
+    "virtual_server": "virtual=ADDRESS:PORT opens a service",
+    "real_server": "real=ADDRESS:PORT METHOD WEIGHT",
+    "virtual_ipaddress": "address=ADDRESS",
+    "virtual_ipaddress_excluded": "excludedaddress=ADDRESS",
+    "unicast_peer": "peer=ADDRESS",
+    "unicast_src_ip": "unicastsrcip=ADDRESS",
+    "state": "the priority decides; leave it out",
+    "router_id": "it is not needed; leave it out",
+    "lb_algo": "scheduler=",
+    "lb_kind": "gate, masq or ipip in each real= line",
+    "lvs_sched": "scheduler=",
+    "lvs_method": "gate, masq or ipip in each real= line",
+    "delay_loop": "checkinterval=",
+    "persistence_timeout": "persistent=",
+    "sorry_server": "fallback=",
+    "connect_timeout": "checktimeout=",
+    "retry": "failurecount=",
+    "nb_get_retry": "failurecount=",
+    "weight": "the number behind the method in a real= line",
+}
+
+
+def hint(name: str, kind: str = G) -> str:
+    """What to write for an unknown name: the counterpart, or the nearest name that fits here."""
+    if name.lower() in _FOREIGN:
+        return f"; here: {_FOREIGN[name.lower()]}"
+    there = [word for word in NAMES if directive(word, kind) is not None]
+    return proposal(name, there) or proposal(name, NAMES)
+
+
 def describe(name: str) -> str:
     """What `lvsd help NAME` prints. LookupError, with the nearest name, for an unknown name."""
     rows = [row for row in TABLE if row.name == name.lower()]
     if not rows:
-        raise LookupError(f"no directive {name}{proposal(name, NAMES)}")
+        raise LookupError(f"no directive {name}{hint(name)}")
     return "\n".join(_described(row) for row in rows)
 
 

@@ -15,8 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lvsd.config import directives, values
-from lvsd.config.diagnostics import BadValue, Place, Report, proposal
-from lvsd.config.directives import NAMES
+from lvsd.config.diagnostics import BadValue, Place, Report
 from lvsd.config.syntax import Statement, statements
 from lvsd.config.table import OPENERS, Directive, G, R, S
 
@@ -36,13 +35,14 @@ class Setting:
 
 @dataclass(slots=True)
 class Section:
-    """The globals, or one block. `opener` is the block's first line."""
+    """The globals, or one block. `opener` is its first line, `failed` what had a bad value."""
 
     kind: str
     opener: Statement | None = None
     settings: dict[str, Setting] = field(default_factory=dict)
     repeated: dict[str, list[Setting]] = field(default_factory=dict)
     ended_by: Statement | None = None
+    failed: set[str] = field(default_factory=set)
 
     def value(self, name: str, default: Any = None) -> Any:
         """The value of a directive, or `default` where it was not given."""
@@ -200,7 +200,9 @@ class Document:
         elif scopes:
             self.report.error(line.place, self._homeless(line))
         else:
-            self.report.error(line.place, f"unknown directive {line.name}{_proposal(line.name)}")
+            self.report.error(
+                line.place, f"unknown directive {line.name}{directives.hint(line.name)}"
+            )
 
     def _homeless(self, line: Statement) -> str:
         kinds = " or ".join(f"{kind}=" for kind in sorted(directives.scopes(line.name)))
@@ -236,6 +238,7 @@ class Document:
             setting = Setting(self._parsed(row, line), line)
         except BadValue as problem:
             self.report.error(line.value_place.at(problem.offset), problem.text)
+            section.failed.add(row.name)
             return
         if row.repeatable:
             section.repeated.setdefault(row.name, []).append(setting)
@@ -264,7 +267,7 @@ class Document:
     def _misplaced(self, section: Section, line: Statement) -> None:
         scopes = directives.scopes(line.name)
         if not scopes:
-            text = f"unknown directive {line.name}{_proposal(line.name, section.kind)}"
+            text = f"unknown directive {line.name}{directives.hint(line.name, section.kind)}"
         elif scopes == {G}:
             text = f"{line.name} is global only: put it in column 0 above the first block"
         else:
@@ -294,15 +297,7 @@ def _strays(lines: Sequence[Statement]) -> set[int]:
 
 def _blocks(lines: Sequence[Statement]) -> Iterator[tuple[int, int]]:
     openers = [i for i, s in enumerate(lines) if not s.indented and s.name in OPENERS]
-    yield from zip(openers, [*openers[1:], len(lines)], strict=True)
-
-
-def _proposal(name: str, kind: str = "") -> str:
-    """The nearest name; in a block rather one that may stand there."""
-    if kind:
-        there = [word for word in NAMES if directives.directive(word, kind) is not None]
-        return proposal(name, there) or proposal(name, NAMES)
-    return proposal(name, NAMES)
+    yield from zip(openers, [*openers[1:], len(lines)], strict=False)
 
 
 def _is_address(row: Directive, value: str) -> bool:

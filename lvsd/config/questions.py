@@ -98,6 +98,8 @@ def with_slash(request: bytes) -> bytes:
 
 
 def _kind(section: Section, service: str, key: ServiceKey, report: Report) -> tuple[CheckKind, str]:
+    if section.failed & {"checktype", "service"}:
+        return CheckKind.OFF, ""
     checktype = section.value("checktype", "negotiate")
     if checktype == "connect" and key.protocol is Protocol.UDP:
         text = "a udp service can't be connected to; its servers are pinged instead"

@@ -242,6 +242,8 @@ def _method(line: Line, text: str, start: int) -> int:
     glued = re.fullmatch(r"(gate|masq|ipip)([0-9]+)", word)
     if glued:
         raise BadValue(f"a blank is missing: write {glued[1]} {glued[2]}", offset)
+    if word.isdigit() and word.isascii() and not (line.last or line.host).port:
+        raise BadValue(f"a blank stands before the port: write {text[:start]}:{word}", offset)
     near = _FOREIGN.get(word.lower())
     hint = f"; did you mean {near}?" if near else proposal(word, METHODS)
     raise BadValue(f"{word} is no forwarding method (gate, masq or ipip){hint}", offset)

@@ -95,6 +95,8 @@ def _router(
 ) -> RouterConfig | None:
     missing = [w for w in ("interface", "virtualrouterid") if w not in section.settings]
     for word in missing:
+        if word in section.failed:
+            continue
         report.error(section.head, f"vrrp={name} has no {word}=")
     addresses = _vips(section, "address", report)
     excluded = _vips(section, "excludedaddress", report)

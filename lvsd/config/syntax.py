@@ -180,7 +180,7 @@ def _uncommented(name: str, value: str, indented: bool, place: Place, report: Re
 def _no_statement(body: str) -> str:
     """Why a line that is no statement may have been written, and what to write."""
     if body.startswith((";", "//", "!", "--")):
-        return "a comment starts with #"
+        return "this is neither name=value nor a comment; a comment starts with #"
     if body.startswith("["):
         return "sections in brackets are not known here; a block starts with virtual= or vrrp="
     if body.endswith("{") or body.startswith("}"):
