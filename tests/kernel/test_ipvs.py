@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import subprocess
 from ipaddress import ip_address
 
@@ -195,3 +196,13 @@ async def test_the_channel_recovers_after_a_cancelled_call(kernel: Ipvs) -> None
     gone = DestinationKey(ip_address("192.0.2.250"), 1)
     ((_, error),) = await kernel.apply([DelDest(WEB, gone)])
     assert error.errno == errno.ENOENT
+
+
+async def test_without_cap_net_admin_the_reason_is_told(namespace: None) -> None:
+    os.seteuid(65534)
+    try:
+        with pytest.raises(KernelError, match="needs CAP_NET_ADMIN") as refused:
+            await Ipvs.open()
+    finally:
+        os.seteuid(0)
+    assert refused.value.errno == errno.EPERM
