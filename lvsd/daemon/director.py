@@ -279,6 +279,7 @@ class Child:
                 result = ReloadResult(ok=False, errors=errors)
             else:
                 lines = changes(self.director.config, config)
+                self.config_errors = []
                 await self._follow(config)
                 log.get().info("config_loaded", path=config.path, changes=lines or "none")
                 result = ReloadResult(ok=True, changes=[*lines], warnings=[*config.warnings])
@@ -320,7 +321,7 @@ class Child:
             self.parent.send(Routers([router_to_wire(router) for router in config.routers]))
         for warning in config.warnings if config.warnings != old.warnings else ():
             log.get().warning("config_warning", warning=warning)
-        self.config_errors, self.loaded = [], time.time()
+        self.loaded = time.time()
         asked = set(checks(config))
         self.latency = {check: took for check, took in self.latency.items() if check in asked}
         await self._store.save_last_good(language.render(config))

@@ -44,8 +44,7 @@ from lvsd.core.happenings import (
 )
 from lvsd.core.health import Status
 from lvsd.core.model import CheckKind, Config, SyncDaemon, SyncRole
-
-from .farm import config, entry, held, real, real_key, router, service_key, virtual
+from tests.core.farm import config, entry, held, real, real_key, router, service_key, virtual
 
 HTTP = service_key("192.0.2.1:80")
 FALLBACK = real(99, kind=CheckKind.ON)

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from lvsd.core.health import Status
 from lvsd.core.model import CheckKind, Destination, ServiceEntry, Virtual
 from lvsd.core.pool import Admin, Finding, Pool, administer, effective_weight, examine, form
-
-from .farm import entry, held, real, real_key, virtual
+from tests.core.farm import entry, held, real, real_key, virtual
 
 FALLBACK = real(99, kind=CheckKind.ON)
 

@@ -170,9 +170,9 @@ class ChildProcess:
     async def file(self, path: Path) -> str:
         """The content of a file, once it has some."""
         async with asyncio.timeout(PATIENCE):
-            while not path.exists() or not path.read_text():  # noqa: ASYNC110
+            while not (content := _content(path)):
                 await asyncio.sleep(0.02)
-        return path.read_text()
+        return content
 
     async def ready(self) -> None:
         await self.expect(Ready, lambda r: r.ready)
@@ -207,6 +207,10 @@ class ChildProcess:
         if self.process.returncode is None:
             self.process.send_signal(signal.SIGKILL)
             await self.end()
+
+
+def _content(path: Path) -> str:
+    return path.read_text() if path.exists() else ""
 
 
 def router_status(name: str, state: str) -> RouterStatus:

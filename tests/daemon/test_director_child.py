@@ -20,8 +20,7 @@ from lvsd.daemon.messages import (
     StatusRequest,
     TrackValues,
 )
-
-from .childhood import Web, child
+from tests.daemon.childhood import Web, child
 
 
 @pytest.fixture
