@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hmac
 
-from lvsd.core.model import IPAddress
+from lvsd.core.model import Family, IPAddress
 from lvsd.core.packet import AUTH_NONE, AUTH_PASS, Advertisement, PacketError, Reason, parse, verify
 from lvsd.core.vrrp.events import AdvertReceived, AdvertRejected
 from lvsd.core.vrrp.router import VirtualRouter, destinations
@@ -52,7 +52,7 @@ def _suits(vr: VirtualRouter, advert: Advertisement) -> None:
 
 def _fits(vr: VirtualRouter, source: IPAddress, destination: IPAddress) -> None:
     """Multicast or unicast as configured, and from a peer; raises PacketError."""
-    if source.version != (4 if vr.config.family == 2 else 6):
+    if Family.of(source) is not vr.config.family:
         raise PacketError(Reason.FAMILY)
     if destination.is_multicast == bool(vr.config.peers):
         raise PacketError(Reason.DESTINATION)
