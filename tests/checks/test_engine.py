@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from ipaddress import ip_address
+from socket import socket, socketpair
 
 import pytest
 
@@ -21,6 +22,7 @@ from lvsd.checks.connect import Connect
 from lvsd.checks.coroutine import Coroutine
 from lvsd.checks.engine import Engine, Result
 from lvsd.checks.probe import Failed, LocalFault, Probe, Question, Run
+from lvsd.checks.reactor import READ, Reactor
 from lvsd.checks.stream import Dialogue, Talk
 from lvsd.core.model import Check, CheckKind
 from tests.checks.kinds import (
@@ -193,6 +195,53 @@ async def test_a_shortage_of_ports_condemns_nobody(
         await results.until(1)
         engine.close()
     assert results.all[0].passed
+
+
+async def test_a_connection_to_itself_is_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Mirror(stream.socket.socket):
+        """Gets the port it connects to as its own, as chance may have it."""
+
+        def connect_ex(self, address: tuple[str, int]) -> int:  # type: ignore[override]
+            self.bind(address)
+            return super().connect_ex(address)
+
+    monkeypatch.setattr(stream.socket, "socket", Mirror)
+    result = await ask(replace(CHECK, kind=CheckKind.CONNECT, port=free_port()))
+    assert (result.passed, result.reason) == (False, "refused")
+
+
+async def test_an_event_of_a_closed_socket_does_not_reach_its_successor() -> None:
+    """Descriptor numbers are reused at once, also within one batch of events."""
+    reactor = Reactor(asyncio.get_running_loop())
+    pairs = [socketpair(), socketpair()]
+    opened: list[socket] = []
+    seen: list[str] = []
+
+    def replace_other(mine: int) -> Callable[[int], None]:
+        def handler(_mask: int) -> None:
+            seen.append("old")
+            other = pairs[1 - mine][0]
+            number = other.fileno()
+            reactor.unregister(number)
+            other.close()
+            opened.extend(socketpair())
+            assert opened[0].fileno() == number
+            reactor.register(number, READ, lambda _mask: seen.append("new"))
+            reactor.unregister(pairs[mine][0].fileno())
+
+        return handler
+
+    for n, (ours, theirs) in enumerate(pairs):
+        theirs.send(b"x")
+        reactor.register(ours.fileno(), READ, replace_other(n))
+    reactor.serve()
+    assert seen == ["old"]
+    opened[1].send(b"x")
+    reactor.serve()
+    assert seen == ["old", "new"]
+    reactor.close()
+    for sock in [*opened, *pairs[0], *pairs[1]]:
+        sock.close()
 
 
 async def test_a_stall_of_our_own_does_not_expire_a_check() -> None:

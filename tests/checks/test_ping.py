@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 from ipaddress import ip_address
@@ -9,9 +10,10 @@ from ipaddress import ip_address
 import pytest
 
 from lvsd.checks.engine import Engine
-from lvsd.checks.ping import checksum
-from lvsd.core.model import Check, CheckKind
-from tests.checks.kinds import Results, ask
+from lvsd.checks.ping import Pinger, checksum
+from lvsd.checks.reactor import Reactor
+from lvsd.core.model import Check, CheckKind, Family
+from tests.checks.kinds import Results, ask, condition
 
 pytestmark = [pytest.mark.netns, pytest.mark.usefixtures("no_leaks")]
 
@@ -65,6 +67,20 @@ async def test_many_pings_share_one_socket_and_none_is_mixed_up() -> None:
     engine.close()
     assert all(r.passed for r in results.all)
     assert {r.check.address for r in results.all} == set(addresses)
+
+
+async def test_a_reply_from_another_host_does_not_count() -> None:
+    reactor = Reactor(asyncio.get_running_loop())
+    pinger = reactor.shared("ping", lambda: Pinger(reactor, Family.INET))
+    answered = []
+    here, there = ip_address("127.0.0.1"), ip_address("127.0.0.2")
+    wrong = pinger.expect(there, lambda: answered.append("wrong"))
+    right = pinger.expect(here, lambda: answered.append("right"))
+    pinger.send(here, wrong)
+    pinger.send(here, right)  # replies arrive in this order
+    await condition(lambda: bool(answered))
+    reactor.close()
+    assert answered == ["right"]
 
 
 def test_a_silent_host_is_down_in_time() -> None:
