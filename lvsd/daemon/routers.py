@@ -13,14 +13,11 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from lvsd import log
-from lvsd.core import packet
 from lvsd.core.model import Family, IPAddress, RouterConfig, Track, TrackKind, Vip
 from lvsd.core.vrrp import (
-    AddressListDiffers,
-    AdvertRejected,
     Announce,
     ChildLost,
     DeadlineReached,
@@ -28,53 +25,29 @@ from lvsd.core.vrrp import (
     Event,
     Key,
     LinkChanged,
-    LowerPriorityHeard,
     RefreshLease,
-    Relieved,
     SendAdvert,
     ServicesReady,
     SourceChanged,
     Startup,
     State,
     StateChanged,
-    StepDownFailed,
     TrackChanged,
-    VipsBound,
-    VipsFailed,
-    VipsLost,
-    VipsReleased,
     VirtualRouter,
     VirtualRouters,
-    advertisement,
-    destinations,
     lease_seconds,
-    reported_state,
 )
 from lvsd.daemon.applier import VipApplier, Wish
+from lvsd.daemon.chronicle import Chronicle, Observer
 from lvsd.daemon.ears import DRAIN, Ears
 from lvsd.daemon.guard import Guard, Ward
+from lvsd.daemon.herald import Herald
 from lvsd.daemon.wards import make_ward
-from lvsd.linux.announce import BURST_INTERVAL, Announcer
 from lvsd.linux.link import BoundAddress, Links
 from lvsd.linux.rtnl import AddressSocket
 from lvsd.linux.wire import BATCH
 
 _log = log.get()
-#: Seconds between two log lines about rejected adverts of one router for the same reason.
-_REJECTED_INTERVAL = 60.0
-
-
-class Observer(Protocol):
-    """Whoever follows the routers: main."""
-
-    def routers_changed(self) -> None:
-        """Something that status shows is different."""
-
-    def router_event(self, event: str, fields: dict[str, Any]) -> None:
-        """Something happened that notify programs and the event list want to know."""
-
-    def stepdown_finished(self, key: Key, error: str) -> None:
-        """A step-down ended; `error` "" when the router is relieved."""
 
 
 class Routers:
@@ -87,10 +60,10 @@ class Routers:
         self._guard = guard
         self._kernel = AddressSocket()
         self._applier = VipApplier(self.links, self._kernel, self._report)
-        self._announcer = Announcer()
-        self._bursting = False
         self._loop = asyncio.get_running_loop()
+        self._chronicle = Chronicle(observer, self._loop.time)
         self._ears = Ears(self.links, self._loop, self._wake)
+        self._herald = Herald(self.links, self._ears, self._loop)
         self._inbox: deque[tuple[Key | None, Event]] = deque()
         self._running = False
         self._woken = False
@@ -102,7 +75,6 @@ class Routers:
         self._tracks: dict[tuple[TrackKind, str], bool] = {}
         self._shown: dict[Key, tuple[Any, ...]] = {}
         self._wards: dict[Key, tuple[tuple[Any, ...], Ward]] = {}
-        self._complained: dict[tuple[Key, str], float] = {}
 
     # --- facts ------------------------------------------------------------------------------
 
@@ -174,7 +146,7 @@ class Routers:
         if self._timer is not None:
             self._timer.cancel()
         self._ears.close()
-        self._announcer.close()
+        self._herald.close()
         self._kernel.close()
         self.links.close()
 
@@ -239,7 +211,7 @@ class Routers:
     def _step(self, key: Key | None, event: Event) -> None:
         self.core, effects = self.core.step(key, event, self._loop.time())
         if key is not None:
-            self._log_event(key, event)
+            self._chronicle.event(key, event)
         self._perform(effects)
 
     def _settle(self) -> None:
@@ -310,75 +282,17 @@ class Routers:
             vr = self.core.routers.get(key)
             match effect:
                 case SendAdvert(priority):
-                    if vr is not None:
-                        self._send(vr, priority)
+                    if vr is not None and (error := self._herald.advertise(vr, priority)):
+                        self._chronicle.complain(key, "advert_failed", error)
                 case RefreshLease():
                     self._applier.refresh(key, self._loop.time())
                 case Announce(addresses, count):
                     if vr is not None:
-                        self._announce(vr, addresses, count)
+                        self._herald.announce(vr, addresses, count)
                 case _:
-                    self._notice(key, vr, effect)
-
-    def _send(self, vr: VirtualRouter, priority: int) -> None:
-        wire = self._ears.wire(vr.config.interface, vr.config.family)
-        if wire is None or vr.source is None:
-            return
-        advert = advertisement(vr, priority)
-        for to in destinations(vr):
-            if not wire.send(packet.encode(advert, vr.source, to), vr.source, to):
-                self._complain(vr.config.key, "advert_failed", wire.last_error)
-
-    def _announce(self, vr: VirtualRouter, addresses: Sequence[IPAddress], count: int) -> None:
-        places = {v.address: v.dev or vr.config.interface for v in _vips(vr.config)}
-        for _ in range(count):
-            for address in addresses:
-                name = places.get(address, vr.config.interface)
-                interface = self.links.interface(name)
-                if interface is None or not interface.arp or len(interface.mac) != 6:
-                    continue
-                if address.version == 4:
-                    frame = packet.gratuitous_arp(interface.mac, address)
-                else:
-                    router = self.links.forwarding(name)
-                    frame = packet.unsolicited_na(interface.mac, address, router)
-                self._announcer.enqueue(vr.config.key, name, [frame])
-        if not self._bursting:
-            self._burst()
-
-    def _burst(self) -> None:
-        self._bursting = self._announcer.send_burst()
-        if self._bursting:
-            self._loop.call_later(BURST_INTERVAL, self._burst)
-
-    def _notice(self, key: Key, vr: VirtualRouter | None, effect: Effect) -> None:
-        fields: dict[str, Any] = {
-            "router": vr.config.name if vr else key[0],
-            "interface": key[0],
-            "vrid": key[1],
-            "family": key[2].name.lower(),
-        }
-        match effect:
-            case StateChanged(old, new, reason):
-                if new is not State.MASTER:
-                    self._announcer.forget(key)
-                state = reported_state(vr) if vr else new.value
-                priority = vr.config.priority if vr else 0
-                fields |= {"old": old.value, "state": state, "reason": reason}
-                _log.info("router_changed", **fields)
-                self._observer.router_event("router_changed", fields | {"priority": priority})
-            case Relieved(reason):
-                _log.info("relieved", **fields, reason=reason)
-                self._observer.router_event("relieved", fields | {"reason": reason})
-                self._observer.stepdown_finished(key, "")
-            case StepDownFailed(reason):
-                self._observer.stepdown_finished(key, reason)
-            case LowerPriorityHeard(source, priority):
-                heard = {"source": str(source), "priority": priority}
-                self._observer.router_event("lower_priority_heard", fields | heard)
-            case AddressListDiffers(source, theirs):
-                listed = ",".join(map(str, theirs))
-                _log.warning("address_list_differed", **fields, source=str(source), theirs=listed)
+                    if isinstance(effect, StateChanged) and effect.new is not State.MASTER:
+                        self._herald.forget(key)
+                    self._chronicle.effect(key, vr, effect)
 
     # --- levels -----------------------------------------------------------------------------
 
@@ -436,28 +350,6 @@ class Routers:
             return None if found is None else config.source
         vips = {v.address for v in _vips(config)}
         return self.links.source(config.interface, Family(config.family), vips)
-
-    def _log_event(self, key: Key, event: Event) -> None:
-        match event:
-            case AdvertRejected(reason):
-                self._complain(key, "advert_rejected", reason.value)
-            case VipsBound():
-                if (vr := self.core.routers.get(key)) is not None and _vips(vr.config):
-                    _log.info("vips_bound", interface=key[0], vrid=key[1])
-            case VipsFailed(error):
-                self._complain(key, "vips_failed", error)
-            case VipsReleased():
-                _log.debug("vips_released", interface=key[0], vrid=key[1])
-            case VipsLost(addresses):
-                _log.warning("vips_lost", interface=key[0], vrid=key[1], addresses=addresses)
-
-    def _complain(self, key: Key, event: str, reason: str) -> None:
-        """Log a fault of one kind at most once in a while: a neighbour must not fill the disk."""
-        now = self._loop.time()
-        at = self._complained.get((key, event + reason), -_REJECTED_INTERVAL)
-        if now - at >= _REJECTED_INTERVAL:
-            self._complained[key, event + reason] = now
-            _log.warning(event, interface=key[0], vrid=key[1], reason=reason)
 
 
 def _vips(config: RouterConfig) -> tuple[Vip, ...]:

@@ -20,8 +20,6 @@ import sys
 import time
 from typing import Any
 
-from pyroute2.netlink.exceptions import NetlinkError
-
 from lvsd import __version__, log
 from lvsd.core.model import TrackKind
 from lvsd.core.vrrp import (
@@ -110,7 +108,7 @@ class Main:
         self._child = Child(self._options, self._runtime.listener.fileno(), self)
         try:
             await self._routers.links.read()
-        except (OSError, NetlinkError, TimeoutError) as error:
+        except OSError as error:
             print(f"lvsd: cannot read the interfaces: {error}", file=sys.stderr)
             self._guard.release()
             return 1

@@ -131,7 +131,13 @@ class Links:
             return False
 
     async def read(self) -> None:
-        """Open both sockets and dump. Raises OSError or NetlinkError."""
+        """Open both sockets and dump. Raises OSError."""
+        try:
+            await self._read()
+        except NetlinkError as error:
+            raise OSError(error.code, str(error)) from error
+
+    async def _read(self) -> None:
         self.close()
         self._monitor = AsyncIPRoute(rcvbuf=_RECEIVE_BUFFER)
         # Events first, dump second: a change in between is seen twice rather than never.
@@ -157,7 +163,7 @@ class Links:
                     self._listener.links_dumped()
                     delay = _REOPEN_DELAY
                 await self._follow()
-            except (OSError, NetlinkError, TimeoutError) as error:
+            except (OSError, NetlinkError) as error:
                 self.close()
                 self._listener.monitor_lost(str(error))
                 await asyncio.sleep(delay)

@@ -1,0 +1,109 @@
+"""What happened to the routers, told: to the log, and to main for the child.
+
+One line per transition. A fault that repeats (a neighbour's bad adverts, a refused address) is
+told once a minute per router and reason: a neighbour must not fill the disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from lvsd import log
+from lvsd.core.vrrp import (
+    AddressListDiffers,
+    AdvertRejected,
+    Effect,
+    Event,
+    Key,
+    LowerPriorityHeard,
+    Relieved,
+    StateChanged,
+    StepDownFailed,
+    VipsBound,
+    VipsFailed,
+    VipsLost,
+    VirtualRouter,
+    reported_state,
+)
+
+#: Seconds between two lines about the same fault of the same router.
+COMPLAINT_INTERVAL = 60.0
+
+_log = log.get()
+
+
+class Observer(Protocol):
+    """Whoever follows the routers: main."""
+
+    def routers_changed(self) -> None:
+        """Something that status shows is different."""
+
+    def router_event(self, event: str, fields: dict[str, Any]) -> None:
+        """Something happened that the event list wants to know."""
+
+    def stepdown_finished(self, key: Key, error: str) -> None:
+        """A step-down ended; `error` "" when the router is relieved."""
+
+
+class Chronicle:
+    """Told every event and effect of the routers after the core has seen it."""
+
+    def __init__(self, observer: Observer, clock: Callable[[], float]) -> None:
+        self._observer = observer
+        self._clock = clock
+        self._complained: dict[tuple[Key, str, str], float] = {}
+
+    def effect(self, key: Key, vr: VirtualRouter | None, effect: Effect) -> None:
+        """Tell of an effect that is news; others are ignored."""
+        fields = _identity(key, vr)
+        match effect:
+            case StateChanged(old, new, reason):
+                state = reported_state(vr) if vr else new.value
+                priority = vr.config.priority if vr else 0
+                fields |= {"old": old.value, "state": state, "reason": reason}
+                _log.info("router_changed", **fields)
+                self._observer.router_event("router_changed", fields | {"priority": priority})
+            case Relieved(reason):
+                _log.info("relieved", **fields, reason=reason)
+                self._observer.router_event("relieved", fields | {"reason": reason})
+                self._observer.stepdown_finished(key, "")
+            case StepDownFailed(reason):
+                self._observer.stepdown_finished(key, reason)
+            case LowerPriorityHeard(source, priority):
+                heard = {"source": str(source), "priority": priority}
+                self._observer.router_event("lower_priority_heard", fields | heard)
+            case AddressListDiffers(source, theirs):
+                listed = ",".join(map(str, theirs))
+                _log.warning("address_list_differed", **fields, source=str(source), theirs=listed)
+
+    def event(self, key: Key, event: Event) -> None:
+        """Tell of an event that is news; others are ignored."""
+        match event:
+            case AdvertRejected(reason):
+                self.complain(key, "advert_rejected", reason.value)
+            case VipsBound():
+                _log.info("vips_bound", interface=key[0], vrid=key[1])
+            case VipsFailed(error):
+                self.complain(key, "vips_failed", error)
+            case VipsLost(addresses):
+                _log.warning("vips_lost", interface=key[0], vrid=key[1], addresses=addresses)
+
+    def complain(self, key: Key, event: str, reason: str) -> None:
+        """Tell of a fault that may repeat."""
+        now = self._clock()
+        if now - self._complained.get((key, event, reason), -COMPLAINT_INTERVAL) < (
+            COMPLAINT_INTERVAL
+        ):
+            return
+        self._complained[key, event, reason] = now
+        _log.warning(event, interface=key[0], vrid=key[1], reason=reason)
+
+
+def _identity(key: Key, vr: VirtualRouter | None) -> dict[str, Any]:
+    return {
+        "router": vr.config.name if vr else key[0],
+        "interface": key[0],
+        "vrid": key[1],
+        "family": key[2].name.lower(),
+    }
