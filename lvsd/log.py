@@ -298,6 +298,12 @@ def reopen() -> None:
         _sinks.extra.reopen()
 
 
+def relay(event: str, **fields: Any) -> None:
+    """Write another process's event to `logfile=` alone; that process wrote it to stderr."""
+    if _sinks.extra is not None:
+        _sinks.extra.write("info", {"event": event, **fields})
+
+
 def dropped() -> int:
     """Lines lost so far in this process because nobody read them fast enough."""
     return _sinks.dropped

@@ -232,6 +232,15 @@ def test_reopen_follows_the_name_after_logrotate(err: int, tmp_path: Path) -> No
     assert "real_down" not in (tmp_path / "lvsd.log.1").read_text()
 
 
+def test_a_relayed_event_goes_to_the_logfile_alone(err: int, tmp_path: Path) -> None:
+    log.configure("director", str(tmp_path / "lvsd.log"))
+
+    log.relay("router_changed", router="VI_1", new="master")
+
+    assert "router_changed router=VI_1 new=master" in (tmp_path / "lvsd.log").read_text()
+    assert read(err) == ""
+
+
 def test_a_logfile_that_cannot_be_opened_leaves_the_old_one(err: int, tmp_path: Path) -> None:
     log.configure("director", str(tmp_path / "lvsd.log"))
 
