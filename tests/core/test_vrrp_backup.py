@@ -1,4 +1,4 @@
-"""INITIALIZE and BACKUP: starting, waiting, electing."""
+"""BACKUP: electing, preempting, waiting."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from lvsd.core.packet import Reason
 from lvsd.core.vrrp import (
     AddressListDiffers,
     AdvertRejected,
-    Announce,
     ChildLost,
     DeadlineReached,
     LeaseRefreshed,
@@ -21,7 +20,6 @@ from lvsd.core.vrrp import (
     Relieved,
     Resume,
     SendAdvert,
-    ServicesReady,
     Shutdown,
     SourceChanged,
     Startup,
@@ -36,149 +34,16 @@ from lvsd.core.vrrp import (
     counters,
     desired,
     effective_priority,
-    faults,
     next_deadline,
     reported_state,
     stopped,
 )
 
-from .vrrp_world import HIGH, LOW, OWN, VIP, VIP2, Bench, advert, backup, config, kinds, master
+from .vrrp_world import HIGH, LOW, VIP, VIP2, Bench, advert, backup, config, kinds, master
 
 SCRIPT = Track(TrackKind.SCRIPT, "chk")
 DISK = Track(TrackKind.SCRIPT, "disk", -20)
 FARM = Track(TrackKind.VIRTUAL, "farm", 30)
-
-
-# --- INITIALIZE -----------------------------------------------------------------------------
-
-
-def test_nothing_happens_before_startup() -> None:
-    bench = Bench()
-
-    for event in (DeadlineReached(), LinkChanged(True), ServicesReady(True), advert(255)):
-        assert bench.do(event) == ()
-    assert (bench.state, next_deadline(bench.vr)) == (State.INITIALIZE, None)
-
-
-def test_a_router_without_services_is_backup_at_once_with_full_patience() -> None:
-    bench = Bench(now=7.0)
-
-    effects = bench.do(Startup())
-
-    assert effects == (StateChanged(State.INITIALIZE, State.BACKUP, "started"),)
-    assert next_deadline(bench.vr) == 7.0 + 3.609375
-    assert bench.do(Startup(), 8.0) == ()
-
-
-def test_a_router_with_services_waits_for_the_childs_word() -> None:
-    bench = Bench(has_services=True)
-
-    bench.do(Startup())
-    assert (bench.state, bench.vr.reason) == (State.INITIALIZE, "waiting for services")
-    bench.do(ServicesReady(False), 1.0)
-    assert bench.state is State.INITIALIZE
-    bench.do(ServicesReady(True), 2.0)
-
-    assert bench.state is State.BACKUP
-
-
-def test_the_wait_for_services_ends_after_30_seconds() -> None:
-    bench = Bench(has_services=True)
-    bench.do(Startup())
-
-    assert next_deadline(bench.vr) == 30.0
-    bench.do(DeadlineReached(), 29.9)
-    assert bench.state is State.INITIALIZE
-    bench.deadline()
-
-    assert bench.state is State.BACKUP
-
-
-def test_an_explicit_startupdelay_is_waited_for_even_when_services_are_ready() -> None:
-    bench = Bench(has_services=True, startupdelay=5.0)
-    bench.do(ServicesReady(True))
-
-    bench.do(Startup())
-    assert bench.vr.reason == "waiting for startupdelay of 5 s"
-    bench.deadline()
-
-    assert (bench.now, bench.state) == (5.0, State.BACKUP)
-
-
-def test_services_are_waited_for_beyond_a_short_startupdelay() -> None:
-    bench = Bench(has_services=True, startupdelay=5.0)
-    bench.do(Startup())
-
-    bench.deadline()
-    assert (bench.state, bench.vr.reason) == (State.INITIALIZE, "waiting for services")
-    bench.deadline()
-
-    assert (bench.now, bench.state) == (30.0, State.BACKUP)
-
-
-def test_a_script_whose_failure_is_a_fault_is_waited_for() -> None:
-    bench = Bench(tracks=(SCRIPT,))
-
-    bench.do(Startup())
-    assert bench.vr.reason == "waiting for script chk"
-    bench.do(TrackChanged(SCRIPT, True), 1.0)
-
-    assert bench.state is State.BACKUP
-
-
-def test_an_owner_is_master_at_once() -> None:
-    bench = Bench(priority=255)
-
-    effects = bench.do(Startup())
-
-    assert kinds(effects) == ["StateChanged", "SendAdvert", "StateChanged"]
-    assert effects[1] == SendAdvert(255)
-    assert bench.state is State.MASTER
-
-
-@pytest.mark.parametrize(
-    ("event", "words"),
-    [
-        (LinkChanged(False), "interface eth0 is down"),
-        (SourceChanged(None), "interface eth0 has no IPv4 address to send from"),
-        (TrackChanged(SCRIPT, False), "script chk is down"),
-    ],
-)
-def test_faults_keep_a_router_out_until_they_are_gone(event, words) -> None:
-    bench = Bench(tracks=(SCRIPT,))
-    bench.do(TrackChanged(SCRIPT, True))
-    bench.do(event)
-
-    bench.do(Startup())
-    assert (bench.state, faults(bench.vr), bench.vr.reason) == (State.INITIALIZE, (words,), words)
-    assert reported_state(bench.vr) == "fault"
-    cure = (
-        LinkChanged(True)
-        if isinstance(event, LinkChanged)
-        else SourceChanged(OWN)
-        if isinstance(event, SourceChanged)
-        else TrackChanged(SCRIPT, True)
-    )
-    bench.do(cure, 3.0)
-
-    assert (bench.state, bench.vr.reason) == (State.BACKUP, "fault cleared")
-    assert next_deadline(bench.vr) == 3.0 + 3.609375
-
-
-def test_a_unicast_router_tells_its_own_address_after_a_fault() -> None:
-    bench = backup(peers=(HIGH,))
-
-    bench.do(LinkChanged(False), 1.0)
-    effects = bench.do(LinkChanged(True), 2.0)
-
-    assert Announce((OWN,), count=1) in effects
-
-
-def test_the_ipv6_source_fault_names_the_link_local_address() -> None:
-    bench = Bench(family=10, version=3)
-    bench.do(SourceChanged(None))
-
-    assert faults(bench.vr) == ("interface eth0 has no IPv6 link-local address to send from",)
 
 
 # --- BACKUP ---------------------------------------------------------------------------------
