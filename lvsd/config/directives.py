@@ -50,6 +50,9 @@ def hint(name: str, kind: str = G) -> str:
     """What to write for an unknown name: the counterpart, or the nearest name that fits here."""
     if name.lower() in _FOREIGN:
         return f"; here: {_FOREIGN[name.lower()]}"
+    plain = name.lower().replace("_", "").replace("-", "")
+    if plain in NAMES:
+        return f'; did you mean "{plain}"?'
     there = [word for word in NAMES if directive(word, kind) is not None]
     return proposal(name, there) or proposal(name, NAMES)
 
@@ -58,7 +61,7 @@ def describe(name: str) -> str:
     """What `lvsd help NAME` prints. LookupError, with the nearest name, for an unknown name."""
     rows = [row for row in TABLE if row.name == name.lower()]
     if not rows:
-        raise LookupError(f"no directive {name}{hint(name)}")
+        raise LookupError(f"no directive {name}{hint(name, '')}")
     return "\n".join(_described(row) for row in rows)
 
 
@@ -96,7 +99,7 @@ def _type(row: Directive) -> str:
 
 _PREFACE = """# Configuration reference
 
-<!-- Generated from lvsd/config/directives.py; a test compares it. -->
+<!-- Generated from lvsd/config/table.py; a test compares it. -->
 
 A file of `name=value` lines. Globals stand in column 0. A line such as `virtual=` or `vrrp=`
 opens a block; its members follow, indented by a TAB or 4 blanks, until the first blank line or

@@ -10,14 +10,15 @@ from __future__ import annotations
 import glob
 import hashlib
 import os
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from lvsd.config import directives, values
-from lvsd.config.diagnostics import BadValue, Place, Report
+from lvsd.config.diagnostics import LIMIT, BadValue, Place, Report
 from lvsd.config.syntax import Statement, statements
-from lvsd.config.table import OPENERS, Directive, G, R, S
+from lvsd.config.table import OPENERS, Directive, G, P, R, S
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,10 @@ class Document:
         if path in self.overlay:
             return self.overlay[path]
         try:
+            if self._open and not stat.S_ISREG(os.stat(path).st_mode):
+                # A pipe or a device could block the daemon, or never end.
+                self.report.error(place, f"can't include {path}: not a regular file")
+                return None
             with open(path, "rb") as file:
                 return file.read()
         except OSError as problem:
@@ -200,9 +205,7 @@ class Document:
         elif scopes:
             self.report.error(line.place, self._homeless(line))
         else:
-            self.report.error(
-                line.place, f"unknown directive {line.name}{directives.hint(line.name)}"
-            )
+            self.report.error(line.place, f"unknown directive {line.name}{self._hint(line.name)}")
 
     def _homeless(self, line: Statement) -> str:
         kinds = " or ".join(f"{kind}=" for kind in sorted(directives.scopes(line.name)))
@@ -225,6 +228,8 @@ class Document:
 
     def _set(self, section: Section, line: Statement) -> None:
         """Read one value into its section."""
+        if section.kind == P:
+            return
         row = directives.directive(line.name, section.kind)
         if row is None:
             self._misplaced(section, line)
@@ -264,10 +269,14 @@ class Document:
         except BadValue as problem:
             raise BadValue(problem.text, problem.offset + offset) from None
 
+    def _hint(self, name: str, kind: str = G) -> str:
+        """What to write instead; for a file full of errors not worth the time it takes."""
+        return directives.hint(name, kind) if len(self.report.errors) < 4 * LIMIT else ""
+
     def _misplaced(self, section: Section, line: Statement) -> None:
         scopes = directives.scopes(line.name)
         if not scopes:
-            text = f"unknown directive {line.name}{directives.hint(line.name, section.kind)}"
+            text = f"unknown directive {line.name}{self._hint(line.name, section.kind)}"
         elif scopes == {G}:
             text = f"{line.name} is global only: put it in column 0 above the first block"
         else:

@@ -74,6 +74,12 @@ def _refuse(path, mode="r"):
     raise PermissionError(13, "Permission denied", path)
 
 
+def test_a_folder_or_a_pipe_cannot_be_included(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "a").write_text("include=pipe\ninclude=.\n")
+    assert all("not a regular file" in text for text in errors(tmp_path / "a"))
+
+
 def test_a_binary_file_is_one_error(tmp_path):
     (tmp_path / "a").write_bytes(b"\x7fELF\n\0\0\n" + bytes(range(256)) * 100)
     assert errors(tmp_path / "a") == [
