@@ -9,7 +9,7 @@ from dataclasses import replace
 from ipaddress import ip_address
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lvsd import __version__
@@ -278,6 +278,7 @@ REPLIES = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(REPLIES, st.lists(st.integers(1, 40), max_size=20))
 def test_hostile_bytes_end_in_a_reason_however_they_are_cut(data: bytes, sizes: list[int]) -> None:
     def outcome(parts: list[bytes]) -> str:
@@ -309,6 +310,7 @@ def test_no_head_costs_more_than_its_length(head: bytes) -> None:
     assert time.process_time() - begun < 3  # quadratic time would take minutes
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=5000))
 def test_memory_stays_bounded(noise: bytes) -> None:
     found = Reply("GET")

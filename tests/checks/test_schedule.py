@@ -6,7 +6,7 @@ from ipaddress import IPv4Address
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lvsd.checks.schedule import Schedule, phase
@@ -56,6 +56,7 @@ def test_the_phase_depends_on_the_check_alone() -> None:
     assert 0 <= phase(check) < 1
 
 
+@settings(deadline=None)
 @given(late=st.floats(0, 0.5), took=st.floats(0, 0.4), interval=st.floats(1.5, 60))
 def test_intervals_do_not_drift(late: float, took: float, interval: float) -> None:
     schedule = Schedule()
