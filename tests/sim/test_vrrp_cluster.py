@@ -19,7 +19,7 @@ from lvsd.core.vrrp import (
 
 from .cluster import LEASE_LATENESS, Cluster
 
-VIP = IPv4Address("192.0.2.100")
+VIP, VIP2 = IPv4Address("192.0.2.100"), IPv4Address("192.0.2.101")
 SEEDS = range(200)
 #: Seconds in which faults begin, the longest fault, and what is then given to calm down: a VIP
 #: refused long ago is tried again after a pause that doubles.
@@ -250,6 +250,31 @@ def test_after_any_trouble_exactly_one_director_holds_the_vip(directors: int, ch
             cluster.run(cluster.now + SETTLE)
             assert len(cluster.holders(VIP)) == 1, cluster.holders(VIP)
             assert cluster.masters(config().key) == cluster.holders(VIP)
+        except AssertionError as error:
+            pytest.fail(f"seed {seed}: {error}\n" + "\n".join(cluster.story), pytrace=False)
+
+
+@pytest.mark.parametrize("chunk", range(0, 60, 20))
+def test_after_any_trouble_one_director_holds_the_whole_sync_group(chunk: int) -> None:
+    for seed in SEEDS[chunk : chunk + 20]:
+        configs = {}
+        for name, priority in (("a", 150), ("b", 100 if seed % 2 else 150)):
+            first = config(priority, syncgroup="G1", preempt=seed % 3 != 0)
+            second = replace(first, name="VI_2", vrid=52, addresses=(Vip(VIP2, 32),))
+            configs[name] = (first, second)
+        cluster = Cluster(seed, configs)
+        cluster.observers.append(Invariants())
+        try:
+            for name in configs:
+                cluster.start(name)
+            trouble(cluster, list(configs))
+            cluster.run(cluster.now + LONGEST)
+            for name in configs:
+                if not cluster.nodes[name].up:
+                    cluster.start(name)
+            cluster.run(cluster.now + SETTLE)
+            assert len(cluster.holders(VIP)) == 1
+            assert cluster.holders(VIP) == cluster.holders(VIP2)
         except AssertionError as error:
             pytest.fail(f"seed {seed}: {error}\n" + "\n".join(cluster.story), pytrace=False)
 
