@@ -164,6 +164,8 @@ class Main:
     def child_gone(self, reason: str, failures: int) -> None:
         """Go on alone; at the first start there is nothing to go on with."""
         if not self._configured:
+            if not self._leave.is_set():
+                _log.error("start_failed", error=f"the director process {reason}")
             self._fail()
             return
         _log.error("child_lost", pid=self._child.pid, reason=reason, failures=failures)

@@ -26,7 +26,7 @@ vrrp_instance VI_1 {{
     virtual_ipaddress {{ {vip} dev eth0 }}
 }}
 """
-PASSWORD = "authentication { auth_type PASS auth_pass 1111 }"
+PASSWORD = "authentication {\n auth_type PASS\n auth_pass 1111\n }"
 
 
 @pytest.fixture
