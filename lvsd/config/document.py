@@ -119,7 +119,7 @@ class Document:
 
     def _assemble(self, lines: Sequence[Statement]) -> None:
         current: Section | None = None
-        stray = _strays(lines)
+        stray, intruders = _strays(lines)
         for i, line in enumerate(lines):
             if not line.indented and line.name in OPENERS and not line.bare:
                 current = Section(OPENERS[line.name], line)
@@ -129,8 +129,10 @@ class Document:
                 self._set(current, line)
             elif not line.indented:
                 self._global(line)
-                if current is not None and current.ended_by is None:
-                    current.ended_by = line
+                if i in intruders and current is not None:
+                    self._intruder(line, current)
+                elif current is not None and G in directives.scopes(line.name):
+                    current.ended_by = current.ended_by or line
             else:
                 self._member(current, line)
 
@@ -165,6 +167,10 @@ class Document:
             line.place,
             f"{line.name} belongs to {block}: indent this line{run} with a TAB or 4 blanks",
         )
+
+    def _intruder(self, line: Statement, block: Section) -> None:
+        text = f"{line.name}= stands in the middle of {block}; move it above the block"
+        self.report.error(line.place, text)
 
     def _blank(self, line: Statement, block: Section) -> None:
         first, last = line.blanks
@@ -285,12 +291,14 @@ class Document:
         self.report.error(line.place, text)
 
 
-def _strays(lines: Sequence[Statement]) -> set[int]:
+def _strays(lines: Sequence[Statement]) -> tuple[set[int], set[int]]:
     """Indices of lines in column 0 that were meant as members of the block above.
 
-    That is every line from a block's first line to the last one that can only be a member.
+    That is every line from a block's first line to the last one that can only be a member. The
+    second set holds the globals among them.
     """
     stray: set[int] = set()
+    intruders: set[int] = set()
     for start, end in _blocks(lines):
         kind = OPENERS[lines[start].name]
         last = start
@@ -299,9 +307,14 @@ def _strays(lines: Sequence[Statement]) -> set[int]:
             if not lines[i].indented and kind in scopes and G not in scopes:
                 last = i
         for i in range(start + 1, last + 1):
-            if not lines[i].indented and kind in directives.scopes(lines[i].name):
+            if lines[i].indented:
+                continue
+            scopes = directives.scopes(lines[i].name)
+            if kind in scopes:
                 stray.add(i)
-    return stray
+            elif G in scopes:
+                intruders.add(i)
+    return stray, intruders
 
 
 def _blocks(lines: Sequence[Statement]) -> Iterator[tuple[int, int]]:

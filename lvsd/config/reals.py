@@ -326,25 +326,30 @@ def fallback(
     section: Section, globals_: Section, key: ServiceKey, resolver: Resolver, report: Report
 ) -> RealServer | None:
     """The sorry server of a block: its own, else the globals' of the same family."""
-    names = ("fallback6", "fallback") if key.family is Family.INET6 else ("fallback",)
-    for place in (section, globals_):
-        for name in names:
-            setting = place.settings.get(name)
-            if setting is None:
-                continue
-            text = setting.value.strip('"').strip()
-            if place is globals_ and name == "fallback" and names[0] == "fallback6":
-                if not text.startswith("["):
-                    continue
-            elif place is globals_ and key.family is Family.INET and text.startswith("["):
-                continue
-            try:
-                return _sorry(text, key, resolver, lambda t, s=setting: report.warn(s.place, t))  # type: ignore[misc]
-            except BadValue as problem:
-                report.error(setting.place.at(problem.offset), problem.text)
-                return None
+    setting = _fallback_of(section, globals_, key.family)
+    if setting is not None:
+        place = setting.place
+        text = setting.value.strip('"').strip()
+        try:
+            return _sorry(text, key, resolver, lambda warning: report.warn(place, warning))
+        except BadValue as problem:
+            report.error(place.at(problem.offset), problem.text)
+            return None
     if key.family is Family.INET and "fallback6" in section.settings:
         report.error(section.place("fallback6"), "fallback6 is for IPv6 services; write fallback=")
+    return None
+
+
+def _fallback_of(section: Section, globals_: Section, family: Family) -> Setting | None:
+    six = family is Family.INET6
+    for name in ("fallback6", "fallback") if six else ("fallback",):
+        if name in section.settings:
+            return section.settings[name]
+    for name in ("fallback6", "fallback"):
+        setting = globals_.settings.get(name)
+        # A global fallback= with a bracketed address is for IPv6 services too.
+        if setting and (name == "fallback6" or setting.value.lstrip('"').startswith("[")) is six:
+            return setting
     return None
 
 

@@ -132,7 +132,7 @@ _GLOBALS = (
     _row("G", "emailalertfrom", "text", "",
          "Sender of alert mails.",
          refused=_LATER),
-    _row("G", "timeout", "text", "",
+    _row("GV", "timeout", "text", "",
          "Old name of checktimeout and negotiatetimeout.",
          refused="was split by ldirectord; write checktimeout= and negotiatetimeout="),
 )

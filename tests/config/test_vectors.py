@@ -476,3 +476,31 @@ def test_columns_point_at_the_offending_value(load_text):
         load_text(f'{BLOCK}{REAL}\treceive="ab(c"\n\treal=127.0.0.3:80 gate 1 nonsense\n')
     places = [(d.line, d.column) for d in caught.value.errors]
     assert places == [(5, 13), (6, 27)]
+
+
+def test_unindented_members_with_globals_and_mistakes_among_them(load_text):
+    text = """\
+vrrp=a
+interface=eth0
+virtual_router_id=5
+  virtualrouterid=5
+address=1.2.3.4
+
+priority=7
+autoreload=yes
+version=2
+"""
+    with pytest.raises(ConfigError) as caught:
+        load_text(text)
+    found = {d.line: d.text for d in caught.value.errors}
+    assert sorted(found) == [2, 3, 5, 6, 7, 8, 9]
+    assert 'did you mean "virtualrouterid"?' in found[3]
+    assert "the blank line 6" in found[6]
+    assert "move it above the block" in found[8]
+    assert all("indent this line" in found[n] for n in (2, 5, 7, 9))
+
+
+def test_globals_below_a_block_are_globals(load_text):
+    config = load_text(f"{BLOCK}{REAL}\ncheckcount=3\nautoreload=yes\n")
+    assert config.virtuals[0].fall == 3
+    assert config.autoreload
