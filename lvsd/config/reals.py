@@ -91,6 +91,8 @@ def _servers(
         raise BadValue(text)
     if question.kind not in (CheckKind.HTTP, CheckKind.HTTPS) and (line.request or line.receive):
         note("request and receive have no effect without a negotiate check of http or https")
+    if question.method == "HEAD" and line.receive and not question.receive:
+        note("a HEAD answer has no body, so receive can never match: this real will be down")
     first = _address(line.host, line.forwarding, key, resolver)
     port = line.last.port if line.last else line.host.port
     written = addresses.port(port, key.protocol, resolver) if port else 0

@@ -74,7 +74,22 @@ def build(document: Document, resolver: Resolver) -> Services:
             services.virtuals.append(virtual)
             services.names[section.opener.value] = str(virtual.key)
             services.names[str(virtual.key)] = str(virtual.key)
+    _unused_fallbacks(document, services.virtuals)
     return services
+
+
+def _unused_fallbacks(document: Document, virtuals: list[Virtual]) -> None:
+    """Warn of a global fallback that no service of its family can use."""
+    for name in ("fallback", "fallback6"):
+        setting = document.globals.settings.get(name)
+        if setting is None or document.report.errors:
+            continue
+        six = name == "fallback6" or setting.value.lstrip('"').startswith("[")
+        family = Family.INET6 if six else Family.INET
+        if all(virtual.key.family is not family for virtual in virtuals):
+            version = 6 if six else 4
+            text = f"{name} has no effect: no service is IPv{version}"
+            document.report.warn(setting.place, text)
 
 
 def _once(key: ServiceKey, section: Section, seen: dict[ServiceKey, Section], r: Report) -> None:

@@ -504,3 +504,14 @@ def test_globals_below_a_block_are_globals(load_text):
     config = load_text(f"{BLOCK}{REAL}\ncheckcount=3\nautoreload=yes\n")
     assert config.virtuals[0].fall == 3
     assert config.autoreload
+
+
+def test_a_global_fallback_that_no_service_can_use_is_announced(load_text):
+    config = load_text(f"fallback=[::1]\n{BLOCK}{REAL}")
+    assert any("fallback has no effect: no service is IPv6" in w for w in config.warnings)
+
+
+def test_receive_with_head_is_announced(load_text):
+    line = 'httpmethod=HEAD\n\treal=127.0.0.3:80 gate 1 receive="x"\n'
+    config = load_text(f"{BLOCK}{REAL}\t{line}")
+    assert any("HEAD answer has no body" in w for w in config.warnings)
