@@ -22,7 +22,7 @@ from lvsd.control.status import (
     RouterStatus,
     Status,
 )
-from lvsd.core.director import desired, find_reals, step, virtual_name
+from lvsd.core.director import desired, find_reals, step
 from lvsd.core.happenings import ConfigLoaded, Drain, RealKey, TableAdopted, Undrain
 from lvsd.core.plan import describe, plan
 from lvsd.daemon.messages import StatusRequest
@@ -72,8 +72,8 @@ class Desk:
         return ConfigStatus(
             path=config.path,
             sha256=config.sha256,
-            loaded=self._child.loaded,
-            errors=self._child.config_errors,
+            loaded=self._child.configuration.loaded,
+            errors=self._child.configuration.errors,
             warnings=list(config.warnings),
         )
 
@@ -120,12 +120,12 @@ class Desk:
 
     async def reload(self) -> ReloadResult:
         """Read the configuration again and follow it."""
-        return await self._child.reload()
+        return await self._child.configuration.reload()
 
     async def plan(self) -> PlanResult:
         """What a reload would change in the kernel now; changes nothing."""
         child = self._child
-        config, errors = await child.read_config()
+        config, errors = await child.configuration.read()
         if config is None:
             return PlanResult(steps=[], source="", errors=errors)
         applier = child.applier
@@ -156,13 +156,3 @@ class Desk:
     def operators(self) -> Collection[str]:
         """Users who may change things besides root."""
         return self._child.director.config.operators
-
-
-def headline(child: Child) -> str:
-    """One line for systemd's STATUS."""
-    pools = child.director.pools.values()
-    reals = sum(len(pool.health) for pool in pools)
-    up = sum(health.up for pool in pools for health in pool.health.values())
-    down = [virtual_name(pool.virtual.key) for pool in pools if pool.judged and not pool.up]
-    text = f"{len(child.director.pools)} virtuals, {up} of {reals} real servers up"
-    return f"{text}, down: {', '.join(down[:5])}" if down else text

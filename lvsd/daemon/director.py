@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import gc
 import os
 import signal
 import socket
@@ -23,71 +22,55 @@ from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lvsd import config as language
 from lvsd import log
 from lvsd.checks.engine import Engine, Result
 from lvsd.control.server import ControlServer, serve
-from lvsd.control.status import ReloadResult
-from lvsd.core.changes import changes
-from lvsd.core.director import (
-    Director,
-    checks,
-    desired,
-    next_deadline,
-    step,
-    tracked,
-)
+from lvsd.core.director import Director, desired, next_deadline, step
 from lvsd.core.happenings import (
     CheckFinished,
     ChecksFinished,
-    ConfigLoaded,
     DeadlineReached,
     Drain,
     DrainEnded,
     DrainExpired,
     DrainStarted,
     Event,
-    LocalAddresses,
     RealKey,
-    TableAdopted,
     Undrain,
 )
 from lvsd.core.happenings import RouterStates as RolesTold
-from lvsd.core.model import Check, Config, TrackKind
-from lvsd.daemon.desk import Desk, headline
+from lvsd.core.model import Check, Config
+from lvsd.daemon.configuration import Configuration
+from lvsd.daemon.desk import Desk
 from lvsd.daemon.messages import (
     VERSION,
     CommandDone,
     Hello,
     Message,
-    Notice,
     Ping,
     Pong,
-    Ready,
     Refused,
     Reload,
-    Routers,
     RouterStates,
     RouterStatus,
     Stop,
     Stopped,
-    TrackValues,
-    router_to_wire,
 )
 from lvsd.daemon.parent import Parent
+from lvsd.daemon.report import Report
 from lvsd.daemon.scripts import Notifier, Tracker
 from lvsd.daemon.settings import Settings
-from lvsd.daemon.store import Store, stored_drain
+from lvsd.daemon.store import Store, drains_of, restored
 from lvsd.daemon.table import Applier, Kernel
 from lvsd.daemon.telling import tell
-from lvsd.daemon.watch import Watch
 from lvsd.linux import KernelError
 from lvsd.linux.ipvs import Ipvs
-from lvsd.linux.local import local_addresses
 from lvsd.linux.memory import MemoryTable
 
 #: Seconds between two looks at threads and sysctls.
 _SETTINGS_INTERVAL = 5.0
+#: Seconds for which events are gathered before the wish is computed anew.
+_WISH_DELAY = 0.005
 #: Seconds notify programs may take to hear of the stop.
 _STOP_NOTIFY = 2.0
 
@@ -115,33 +98,27 @@ class Child:
         self.settings: Settings | None = None
         self.routers: list[RouterStatus] = []
         self.latency: dict[Check, float] = {}
-        self.config_errors: list[str] = []
-        self.loaded: float | None = None
         self.since = time.time()
         self.info = ("", 0)
         self.notes: list[str] = []
         self._loop = asyncio.get_running_loop()
         self.routers_told: asyncio.Future[None] = self._loop.create_future()
-        self._store = Store(options.state_dir, options.runtime_dir)
-        self._owned, self._sysctls = self._store.manifest()
+        self.store = Store(options.state_dir, options.runtime_dir)
+        self._owned, self._sysctls = self.store.manifest()
         self._saved = (set(self._owned), dict(self._sysctls))
-        self._engine = Engine(self._checked)
+        self.engine = Engine(self._checked)
         self._results: list[CheckFinished] = []
         self._notifier = Notifier()
-        self._tracker = Tracker(self._report)
+        self.report = Report(parent)
+        self.tracker = Tracker(self.tell_main)
+        self.configuration = Configuration(self)
         self._server: ControlServer | None = None
-        self._watch: Watch | None = None
         self._settings_wake = asyncio.Event()
-        self._reloading = asyncio.Lock()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._done: asyncio.Future[int] = self._loop.create_future()
-        self._configured = False  # until then an empty wish would mean: remove everything
-        self._ready = False
-        self._tracks: dict[str, bool] = {}
-        self._headline = ""
-
-    # --- life -------------------------------------------------------------------
+        self._wish_timer: asyncio.TimerHandle | None = None
+        self._stopping = False
 
     async def run(self) -> int:
         """Serve until main says Stop (0), is gone, or the configuration is refused (1)."""
@@ -172,35 +149,17 @@ class Child:
             self._done.set_result(status)
 
     async def _start(self) -> None:
-        config, errors = await self.read_config()
-        if config is None:
-            config = await self._fall_back(errors)
-        if config is not None:
-            try:
-                await self._open_kernel(config)
-            except KernelError as error:
-                config, errors = None, [str(error)]
+        config, errors = await self.configuration.first()
         if config is None:
             await self._refuse(errors)
             return
-        await self._restore_drains()
-        await self._follow(config)
-        self._server = await serve(_listening(self.options.listen), Desk(self))
+        self._restore_drains()
+        await self.configuration.follow(config)
+        self.configuration.watch.accept({})
+        self._server = await serve(socket.socket(fileno=self.options.listen), Desk(self))
         self._spawn(self._keep_settings())
-        self._watch = Watch(self._sources, self._changed_on_disk, self._vanished)
-        self._spawn(self._watch.run())
-        log.get().info("config_loaded", path=config.path, virtuals=len(config.virtuals))
+        self._spawn(self.configuration.watch.run())
         log.get().info("started")
-
-    async def _fall_back(self, errors: list[str]) -> Config | None:
-        """After a crash a configuration that is bad by now must not end the service."""
-        last_good = self._store.last_good()
-        if last_good is None:
-            return None
-        config, _ = await self.read_config(last_good)
-        if config is not None:
-            self._refused(errors)
-        return config
 
     async def _refuse(self, errors: list[str]) -> None:
         for error in errors:
@@ -223,8 +182,9 @@ class Child:
             case CommandDone():
                 self.parent.done(message)
             case Reload():
-                self._spawn(self._hangup())
-            case Stop():
+                self._spawn(self.configuration.hangup())
+            case Stop() if not self._stopping:
+                self._stopping = True
                 self._spawn(self._stop())
 
     async def _stop(self) -> None:
@@ -232,10 +192,10 @@ class Child:
         log.get().info("stopping")
         for task in self._tasks - {asyncio.current_task()}:
             task.cancel()
-        self._engine.close()
+        self.engine.close()
         for router in self.director.config.routers:
             self._notifier.changed(router, "stop", router.priority)
-        await self._tracker.close()
+        await self.tracker.close()
         if self.settings is not None:
             await self.settings.follow((), {})
         if self.applier is not None:
@@ -244,7 +204,7 @@ class Child:
                 log.get().error("table_failed", error=error)
             log.get().info("table_cleared", services=len(keys))
             self.applier.owned -= set(keys)
-            await self._save_manifest()
+            await self.save_manifest()
         await self._notifier.finish(_STOP_NOTIFY)
         if self._server is not None:
             await self._server.close()
@@ -254,99 +214,7 @@ class Child:
             await self.parent.drain()
         self._exit(0)
 
-    # --- configuration ------------------------------------------------------------
-
-    async def read_config(self, path: str = "") -> tuple[Config | None, list[str]]:
-        """The configuration on disk, or None and what is wrong with it."""
-        node = self.options.node or None
-        try:
-            loaded = await asyncio.to_thread(language.load, path or self.options.config, node=node)
-        except language.ConfigError as error:
-            return None, [str(diagnostic) for diagnostic in error.errors]
-        return loaded, []
-
-    async def reload(self) -> ReloadResult:
-        """Read the configuration again and follow it; a bad one changes nothing."""
-        async with self._reloading:
-            config, errors = await self.read_config()
-            if config is not None:
-                try:
-                    await self._open_kernel(config)
-                except KernelError as error:
-                    config, errors = None, [str(error)]
-            if config is None:
-                self._refused(errors)
-                result = ReloadResult(ok=False, errors=errors)
-            else:
-                lines = changes(self.director.config, config)
-                self.config_errors = []
-                await self._follow(config)
-                log.get().info("config_loaded", path=config.path, changes=lines or "none")
-                result = ReloadResult(ok=True, changes=[*lines], warnings=[*config.warnings])
-            if self._watch is not None:
-                self._watch.accept()
-            return result
-
-    async def _hangup(self) -> None:
-        try:
-            log.reopen()
-        except OSError as error:
-            log.get().error("state_lost", error=str(error))
-        await self.reload()
-
-    def _refused(self, errors: list[str]) -> None:
-        if errors != self.config_errors:
-            for error in errors:
-                log.get().error("config_refused", error=error)
-        self.config_errors = errors
-
-    async def _follow(self, config: Config) -> None:
-        """A good configuration comes into force."""
-        old = self.director.config
-        self._log_to(config)
-        if self.applier is not None:
-            keys = {virtual.key for virtual in config.virtuals}
-            self.applier.owned |= keys
-            try:
-                self.feed(TableAdopted(await self.applier.read()))
-            except KernelError as error:  # the picture we have will do; the applier tries again
-                log.get().error("table_failed", error=str(error))
-        self.feed(LocalAddresses(await self._local(config)))
-        self._configured = True
-        self.feed(ConfigLoaded(config))
-        await self._save_manifest()
-        self._engine.set_checks(checks(config))
-        self._tracker.follow(config.scripts)
-        if old.routers != config.routers or self.loaded is None:
-            self.parent.send(Routers([router_to_wire(router) for router in config.routers]))
-        for warning in config.warnings if config.warnings != old.warnings else ():
-            log.get().warning("config_warning", warning=warning)
-        self.loaded = time.time()
-        asked = set(checks(config))
-        self.latency = {check: took for check, took in self.latency.items() if check in asked}
-        await self._store.save_last_good(language.render(config))
-        await self.save_drains()
-        self._report()
-        gc.collect()
-        gc.freeze()  # a farm is thousands of objects that never become garbage
-
-    def _log_to(self, config: Config) -> None:
-        try:
-            log.set_logfile(config.logfile)
-        except (OSError, ValueError) as error:
-            log.get().error("state_lost", path=config.logfile, error=str(error))
-
-    async def _local(self, config: Config) -> frozenset[Any]:
-        if not config.routers or not config.virtuals:
-            return frozenset()
-        vips = {vip.address for r in config.routers for vip in (*r.addresses, *r.excluded)}
-        try:
-            return await local_addresses() - vips
-        except KernelError as error:
-            log.get().error("table_failed", error=str(error))
-            return self.director.local
-
-    async def _open_kernel(self, config: Config) -> None:
+    async def open_kernel(self, config: Config) -> None:
         """Open IPVS when something needs it for the first time. Raises KernelError."""
         needed = bool(config.virtuals) or any(router.syncdaemon for router in config.routers)
         if self.applier is not None or not (needed or self._owned):
@@ -373,21 +241,6 @@ class Child:
             return await MemoryTable.open()
         return await Ipvs.open()
 
-    def _sources(self) -> tuple[str, ...]:
-        config = self.director.config
-        return (config.sources or (self.options.config,)) if config.autoreload else ()
-
-    async def _changed_on_disk(self) -> None:
-        log.get().info("config_changed", path=self.options.config)
-        await self.reload()
-
-    def _vanished(self, path: str) -> None:
-        error = f"{path}: the file is gone; the configuration in force stays"
-        log.get().error("config_refused", error=error)
-        self.config_errors = [error]
-
-    # --- events -------------------------------------------------------------------
-
     def feed(self, event: Event) -> None:
         """One event for the director; tells its effects and passes its wish on."""
         before = self.director
@@ -398,14 +251,19 @@ class Child:
             tell(effect, self.director)
         if any(isinstance(e, DrainStarted | DrainEnded | DrainExpired) for e in effects):
             self._spawn(self.save_drains())
-        self._wish()
-        self._report()
+        if self._wish_timer is None:
+            self._wish_timer = self._loop.call_later(_WISH_DELAY, self._wish)
+        self.tell_main()
 
     def _wish(self) -> None:
-        wish = desired(self.director)
-        if self.applier is not None and self._configured:
-            self.applier.wish(wish.table)
-            self._settings_wake.set()
+        """Pass the newest wish on; events that come together are answered together."""
+        if self._wish_timer is not None:
+            self._wish_timer.cancel()
+            self._wish_timer = None
+        if self.applier is not None and self.configuration.in_force:
+            self.applier.wish(desired(self.director).table)
+        self._settings_wake.set()
+        self.tell_main()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -429,6 +287,7 @@ class Child:
         if known is None or key.real not in known.health:
             return False
         self.feed(Drain(key, by_hand=True))
+        self._wish()
         return True
 
     def _raised(self, key: RealKey) -> bool:
@@ -436,6 +295,7 @@ class Child:
         if drain is None or not drain.by_hand:
             return False
         self.feed(Undrain(key, by_hand=True))
+        self._wish()
         return True
 
     def _routers_changed(self, routers: list[RouterStatus]) -> None:
@@ -449,44 +309,23 @@ class Child:
                 priority = router.effective_priority
                 self._notifier.changed(blocks[router.name], router.state, priority)
 
-    # --- consequences ---------------------------------------------------------------
-
     def _applied(self) -> None:
         """The applier has done a round."""
         if self.applier is not None:
             ours = {virtual.key for virtual in self.director.config.virtuals}
             self.applier.owned = ours | (self.applier.owned & self.applier.picture.keys())
-        self._report()
+        self.tell_main()
 
-    def _report(self) -> None:
-        """Tell main what it has not heard yet: readiness, track values, the headline."""
-        if self.loaded is None:
+    def tell_main(self) -> None:
+        """Tell main what it has not heard yet of readiness and tracked objects."""
+        if self.configuration.loaded is None:
             return
-        settled = self.applier is None or self.applier.settled
-        ready = self.director.judged and (settled or self._ready)
-        if ready != self._ready:
-            self._ready = ready
-            if ready:
-                log.get().info("ready")
-            self.parent.send(Ready(ready))
-        tracks = self._track_values()
-        if tracks != self._tracks:
-            self._tracks = tracks
-            self.parent.send(TrackValues(tracks))
+        self.report.ready(self.director.judged and (self.report.is_ready or self._settled()))
+        self.report.tracks(self.director, self.tracker.values)
 
-    def _track_values(self) -> dict[str, bool]:
-        values = {f"{TrackKind.SCRIPT} {name}": up for name, up in self._tracker.values.items()}
-        wanted = {
-            track.name
-            for router in self.director.config.routers
-            for track in router.tracks
-            if track.kind is TrackKind.VIRTUAL
-        }
-        if wanted:
-            for name, up in tracked(self.director).items():
-                if name in wanted:
-                    values[f"{TrackKind.VIRTUAL} {name}"] = up
-        return values
+    def _settled(self) -> bool:
+        quiet = self._wish_timer is None
+        return quiet and (self.applier is None or self.applier.settled)
 
     async def _keep_settings(self) -> None:
         """Threads and sysctls follow the wish; main gets the headline, once a second at most."""
@@ -498,50 +337,31 @@ class Child:
             wish = desired(self.director)
             if self.settings is not None:
                 await self.settings.follow(wish.sync_daemons, wish.sysctls)
-            await self._save_manifest()
-            text = headline(self)
-            if text != self._headline:
-                self._headline = text
-                self.parent.send(Notice(text))
+            await self.save_manifest()
+            self.report.headline(self.director)
             await asyncio.sleep(0.2)
 
     def unix(self, at: float) -> float:
         """A time of the loop's clock as a Unix time."""
         return at - self._loop.time() + time.time()
 
-    async def _save_manifest(self) -> None:
+    async def save_manifest(self) -> None:
+        """Store which services are ours, when that has changed."""
         if self.applier is None or self.settings is None:
             return
         current = (set(self.applier.owned), dict(self.settings.original))
         if current != self._saved:
             self._saved = current
-            await self._store.save_manifest(*current)
+            await self.store.save_manifest(*current)
 
     async def save_drains(self) -> None:
         """Store the drains in force."""
-        drains = [
-            stored_drain(
-                key,
-                None if drain.deadline_at is None else self.unix(drain.deadline_at),
-                drain.by_hand,
-                drain.expired,
-            )
-            for key, drain in self.director.drains.items()
-        ]
-        await self._store.save_drains(drains)
+        await self.store.save_drains(drains_of(self.director, self.unix))
 
-    async def _restore_drains(self) -> None:
-        now = self._loop.time()
-        for stored in self._store.drains():
-            deadline = None
-            if stored.deadline is not None:
-                deadline = stored.deadline - time.time() + now
-            event = Drain(stored.key, deadline, stored.by_hand)
-            self.director, _ = step(self.director, event, now)
-
-
-def _listening(fd: int) -> socket.socket:
-    return socket.socket(fileno=fd)
+    def _restore_drains(self) -> None:
+        offset = self.unix(0.0)
+        for drain in restored(self.store.drains(), offset):
+            self.director, _ = step(self.director, drain, self._loop.time())
 
 
 def parse(argv: Sequence[str]) -> Options:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable, Iterable, Iterator
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TypeVar
@@ -20,7 +21,8 @@ from typing import TypeVar
 import msgspec
 
 from lvsd import log
-from lvsd.core.happenings import RealKey
+from lvsd.core.director import Director
+from lvsd.core.happenings import Drain, RealKey
 from lvsd.core.model import DestinationKey, Family, Protocol, ServiceKey
 
 T = TypeVar("T")
@@ -43,7 +45,6 @@ class StoredDrain(msgspec.Struct, frozen=True):
     port: int
     deadline: float | None = None
     by_hand: bool = False
-    expired: bool = False
 
     @property
     def key(self) -> RealKey:
@@ -59,10 +60,21 @@ class Manifest(msgspec.Struct, frozen=True):
     sysctls: dict[str, str] = {}
 
 
-def stored_drain(key: RealKey, deadline: float | None, by_hand: bool, expired: bool) -> StoredDrain:
-    """A drain as it is stored; `deadline` is a Unix time."""
-    virtual, real = _service(key.virtual), key.real
-    return StoredDrain(virtual, str(real.address), real.port, deadline, by_hand, expired)
+def drains_of(director: Director, unix: Callable[[float], float]) -> list[StoredDrain]:
+    """The drains in force as they are stored; `unix` makes a Unix time of a loop time."""
+    stored = []
+    for key, drain in director.drains.items():
+        virtual, real, deadline_at = _service(key.virtual), key.real, drain.deadline_at
+        deadline = None if deadline_at is None else unix(deadline_at)
+        stored.append(StoredDrain(virtual, str(real.address), real.port, deadline, drain.by_hand))
+    return stored
+
+
+def restored(stored: Iterable[StoredDrain], offset: float) -> Iterator[Drain]:
+    """The events that put stored drains in force; `offset` is Unix time minus loop time."""
+    for drain in stored:
+        deadline_at = None if drain.deadline is None else drain.deadline - offset
+        yield Drain(drain.key, deadline_at, drain.by_hand)
 
 
 class Store:

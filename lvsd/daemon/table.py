@@ -123,9 +123,12 @@ class Applier:
         self._wake.set()
 
     async def read(self) -> Table:
-        """Read the whole table, take it as the picture, and return it. Raises KernelError."""
+        """Read the whole table into the picture, and return it. Raises KernelError."""
         async with self._lock:
-            self._take(await self.kernel.read_table())
+            if self._wish is None:
+                self._take(await self.kernel.read_table())
+            else:
+                await self._inspect()  # nobody's change may slip in unseen
         return self.picture
 
     async def look(self) -> Table:

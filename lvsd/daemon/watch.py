@@ -27,12 +27,18 @@ class Watch:
     ) -> None:
         self._sources, self._changed, self._missing = sources, changed, missing
         self._told: set[str] = set()
-        self._last: Signature = signature(sources())
-        self._settled = self._last
+        self._last: Signature = {}
+        self._settled: Signature = {}
 
-    def accept(self) -> None:
-        """The files as they are now have been loaded, or refused: only the next change counts."""
-        self._last = self._settled = signature(self._sources())
+    def look_ahead(self) -> Signature:
+        """The files as they are, to be taken before they are read."""
+        return signature(self._sources())
+
+    def accept(self, seen: Signature) -> None:
+        """The files as `seen` were loaded, or refused: only what changed since then counts."""
+        now = signature(self._sources())
+        self._settled = {path: seen.get(path, facts) for path, facts in now.items()}
+        self._last = now
 
     async def run(self) -> None:
         """Look for ever; cancel to stop."""
@@ -46,6 +52,8 @@ class Watch:
         for path, facts in seen.items():
             if facts is None and path not in self._told:
                 self._missing(path)
+        if self._told and None not in seen.values():
+            self._settled = {}  # whatever came back is read again
         self._told = {path for path, facts in seen.items() if facts is None}
         stable, self._last = seen == self._last, seen
         if stable and seen != self._settled and not self._told:

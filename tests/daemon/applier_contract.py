@@ -36,7 +36,7 @@ from lvsd.core.model import (
     Virtual,
     VirtualService,
 )
-from lvsd.core.plan import DelDest, DelService, NewDest, NewService, SetDest, SetService
+from lvsd.core.plan import DelDest, DelService, NewDest, NewService, SetDest, SetService, Step
 from lvsd.daemon.table import REPAIRS, Applier, Kernel
 
 
@@ -116,7 +116,10 @@ class ApplierContract:
         return plant
 
     async def test_adoption_writes_nothing_where_the_table_is_as_wished(self, plant: Plant) -> None:
-        there = [NewService(WEB.service), *(NewDest(WEB.key, held(r, 3)) for r in (R4, R5))]
+        there: list[Step] = [
+            NewService(WEB.service),
+            *(NewDest(WEB.key, held(r, 3)) for r in (R4, R5)),
+        ]
         assert await plant.kernel.apply(there) == []
         before = plant.kernel.writes
         await plant.load(WEB)
@@ -127,7 +130,7 @@ class ApplierContract:
     async def test_an_adopted_real_at_weight_0_is_raised_by_its_first_pass(
         self, plant: Plant
     ) -> None:
-        there = [
+        there: list[Step] = [
             NewService(WEB.service),
             NewDest(WEB.key, held(R4, 3)),
             NewDest(WEB.key, held(R5, 0)),
@@ -168,7 +171,7 @@ class ApplierContract:
         assert await farm.weights() == {4: 3, 5: 3}
 
     async def test_a_scheduler_and_a_weight_changed_by_hand_are_repaired(self, farm: Plant) -> None:
-        changed = [
+        changed: list[Step] = [
             SetService(replace(WEB.service, scheduler="wlc")),
             SetDest(WEB.key, held(R4, 9)),
         ]
@@ -176,6 +179,14 @@ class ApplierContract:
         await farm.look()
         assert (await farm.kernel.read_table())[WEB.key].service.scheduler == "rr"
         assert await farm.weights() == {4: 3, 5: 3}
+
+    async def test_a_change_by_hand_just_before_a_reload_is_not_overlooked(
+        self, farm: Plant
+    ) -> None:
+        await farm.kernel.apply([DelDest(WEB.key, R4.key), SetDest(WEB.key, held(R5, 0))])
+        await farm.load(WEB)
+        assert await farm.weights() == {4: 3, 5: 0}
+        assert RealKey(WEB.key, R5.key) in farm.director.drains
 
     async def test_a_destination_added_by_hand_is_removed(self, farm: Plant) -> None:
         await farm.kernel.apply([NewDest(WEB.key, held(real(9), 1))])

@@ -170,7 +170,7 @@ class ChildProcess:
     async def file(self, path: Path) -> str:
         """The content of a file, once it has some."""
         async with asyncio.timeout(PATIENCE):
-            while not (content := _content(path)):
+            while not (content := _content(path)):  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
         return content
 

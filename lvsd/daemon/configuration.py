@@ -1,0 +1,177 @@
+"""The configuration of the child: read it, follow it, and keep the old one when the new is bad.
+
+A configuration is read in a thread and comes into force whole. What it needs of the kernel is
+opened first, so that it is refused while nothing has changed yet. `errors` are those of the last
+attempt. A child restarted after a crash falls back on the last good configuration.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import time
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+from lvsd import config as language
+from lvsd import log
+from lvsd.control.status import ReloadResult
+from lvsd.core.changes import changes
+from lvsd.core.director import checks
+from lvsd.core.happenings import ConfigLoaded, LocalAddresses, TableAdopted
+from lvsd.core.model import Config, IPAddress
+from lvsd.daemon.messages import Routers, router_to_wire
+from lvsd.daemon.watch import Watch
+from lvsd.linux import KernelError
+from lvsd.linux.local import local_addresses
+
+if TYPE_CHECKING:
+    from lvsd.daemon.director import Child
+
+
+class Configuration:
+    """What is in force, since when (`loaded`, Unix time), and what is wrong with the file."""
+
+    def __init__(self, child: Child) -> None:
+        self.errors: list[str] = []
+        self.loaded: float | None = None
+        self.in_force = False  # until then an empty wish would mean: remove everything
+        self.watch = Watch(self._sources, self._changed_on_disk, self._vanished)
+        self._child = child
+        self._lock = asyncio.Lock()
+
+    async def read(self, path: str = "") -> tuple[Config | None, list[str]]:
+        """The configuration on disk, or None and what is wrong with it."""
+        options = self._child.options
+        try:
+            loaded = await asyncio.to_thread(
+                language.load, path or options.config, node=options.node or None
+            )
+        except language.ConfigError as error:
+            return None, [str(diagnostic) for diagnostic in error.errors]
+        return loaded, []
+
+    async def first(self) -> tuple[Config | None, list[str]]:
+        """The configuration to start with, its needs of the kernel met; or why there is none."""
+        config, errors = await self.read()
+        if config is None:
+            config = await self._last_good(errors)
+        return await self._provided(config, errors)
+
+    async def _last_good(self, errors: list[str]) -> Config | None:
+        path = self._child.store.last_good()
+        if path is None:
+            return None
+        config, _ = await self.read(path)
+        if config is not None:
+            self._refuse(errors)
+        return config
+
+    async def _provided(
+        self, config: Config | None, errors: list[str]
+    ) -> tuple[Config | None, list[str]]:
+        if config is None:
+            return None, errors
+        try:
+            await self._child.open_kernel(config)
+        except KernelError as error:
+            return None, [str(error)]
+        return config, []
+
+    async def reload(self) -> ReloadResult:
+        """Read the configuration again and follow it; a bad one changes nothing."""
+        async with self._lock:
+            seen = self.watch.look_ahead()
+            config, errors = await self._provided(*await self.read())
+            if config is None:
+                self._refuse(errors)
+                result = ReloadResult(ok=False, errors=errors)
+            else:
+                lines = changes(self._child.director.config, config)
+                self.errors = []
+                await self.follow(config, lines)
+                result = ReloadResult(ok=True, changes=[*lines], warnings=[*config.warnings])
+            self.watch.accept(seen)
+            return result
+
+    async def hangup(self) -> None:
+        """SIGHUP: a new log file and a reload."""
+        try:
+            log.reopen()
+        except OSError as error:
+            log.get().error("state_lost", error=str(error))
+        await self.reload()
+
+    def _refuse(self, errors: list[str]) -> None:
+        if errors != self.errors:
+            for error in errors:
+                log.get().error("config_refused", error=error)
+        self.errors = errors
+
+    async def follow(self, config: Config, lines: Collection[str] = ()) -> None:
+        """A good configuration comes into force; `lines` say what it changes."""
+        child, old = self._child, self._child.director.config
+        self._log_to(config)
+        await self._adopt(config)
+        child.feed(LocalAddresses(await self._local(config)))
+        self.in_force = True
+        child.feed(ConfigLoaded(config))
+        await child.save_manifest()
+        asked = checks(config)
+        child.engine.set_checks(asked)
+        child.tracker.follow(config.scripts)
+        child.latency = {c: child.latency[c] for c in asked if c in child.latency}
+        if old.routers != config.routers or self.loaded is None:
+            child.parent.send(Routers([router_to_wire(router) for router in config.routers]))
+        for warning in config.warnings if config.warnings != old.warnings else ():
+            log.get().warning("config_warning", warning=warning)
+        self.loaded = time.time()
+        count = len(config.virtuals)
+        log.get().info("config_loaded", path=config.path, virtuals=count, changes=list(lines))
+        await child.store.save_last_good(language.render(config))
+        await child.save_drains()
+        child.tell_main()
+        gc.collect()
+        gc.freeze()  # a farm is thousands of objects that never become garbage
+
+    async def _adopt(self, config: Config) -> None:
+        applier = self._child.applier
+        if applier is None:
+            return
+        applier.owned |= {virtual.key for virtual in config.virtuals}
+        try:
+            table = await applier.read()
+        except KernelError as error:  # the picture we have will do; the applier tries again
+            log.get().error("table_failed", error=str(error))
+            table = applier.picture
+        self._child.feed(TableAdopted(dict(table)))
+
+    def _log_to(self, config: Config) -> None:
+        try:
+            log.set_logfile(config.logfile)
+        except (OSError, ValueError) as error:
+            log.get().error("state_lost", path=config.logfile, error=str(error))
+
+    async def _local(self, config: Config) -> frozenset[IPAddress]:
+        if not config.routers or not config.virtuals:
+            return frozenset()
+        vips = {vip.address for r in config.routers for vip in (*r.addresses, *r.excluded)}
+        try:
+            return await local_addresses() - vips
+        except KernelError as error:
+            log.get().error("table_failed", error=str(error))
+            return self._child.director.local
+
+    def _sources(self) -> tuple[str, ...]:
+        config = self._child.director.config
+        if not config.autoreload:
+            return ()
+        wanted = self._child.options.config
+        return (wanted, *(source for source in config.sources if config.path == wanted))
+
+    async def _changed_on_disk(self) -> None:
+        log.get().info("config_changed", path=self._child.options.config)
+        await self.reload()
+
+    def _vanished(self, path: str) -> None:
+        self._refuse([f"{path}: the file is gone; the configuration in force stays"])
