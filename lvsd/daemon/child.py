@@ -80,6 +80,9 @@ class Child:
                 reason = await self._live()
             except OSError as error:
                 reason = f"cannot be started: {error.strerror}"
+            except asyncio.CancelledError:
+                self.kill()  # main is leaving, in whatever way: no waiting
+                raise
             finally:
                 await self._reap()
             if loop.time() - started_at >= RECOVERED_AFTER:

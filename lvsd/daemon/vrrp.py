@@ -95,7 +95,6 @@ class Main:
         self._reloading: asyncio.TimerHandle | None = None
         self._notice = ""
         self._commands: dict[int, tuple[set[Key], str]] = {}
-        self._crash: BaseException | None = None
 
     async def run(self) -> int:
         """Everything from the first dump to the last farewell."""
@@ -126,8 +125,6 @@ class Main:
                 group.create_task(self._keep_alive(), name="watchdog"),
             ]
             await self._leave.wait()
-            if self._crash is not None:
-                raise self._crash  # the guard hands over, the service manager starts us again
             await self._stop()
             for task in tasks:
                 task.cancel()
@@ -263,10 +260,13 @@ class Main:
         _log.error("guard_lost", pid=self._guard.pid)
 
     def _on_crash(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """An error in a callback ends the process: half a step must not be lived with."""
-        error = context.get("exception") or RuntimeError(context.get("message", "event loop"))
-        self._crash = self._crash or error
-        self._leave.set()
+        """An error in a callback ends the process at once: half a step must not be lived with.
+
+        The guard hands over within milliseconds and the service manager starts us again.
+        """
+        error = context.get("exception")
+        _log.critical("crashed", error=context.get("message", ""), exc_info=error)
+        os._exit(1)
 
     def _fail(self) -> None:
         self._status = 1
