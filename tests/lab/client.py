@@ -267,7 +267,7 @@ def _name(error: OSError) -> str:
 _ERRORS = {111: "refused", 104: "reset", 113: "no route to host", 101: "network unreachable"}
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     """The command line; see the module."""
     parser = argparse.ArgumentParser()
     parser.add_argument("url")
@@ -276,7 +276,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=0.0, help="0: until SIGTERM")
     parser.add_argument("--hold", type=int, default=0)
     parser.add_argument("--hold-interval", type=float, default=200.0, help="milliseconds")
-    options = parser.parse_args()
+    options = parser.parse_args(argv)
     prober = Prober(options.url, options.interval / 1000, options.timeout / 1000)
     signal.signal(signal.SIGTERM, lambda *_: prober.stop())
     prober.run(options.seconds, options.hold, options.hold_interval / 1000)

@@ -61,7 +61,7 @@ class Layout:
 
     @classmethod
     def tun(cls, *, reals: int = 2, directors: int = 2) -> Layout:
-        """LVS-TUN: the addresses of dr(); the reals have the VIPs on tunl0 and ip6tnl0."""
+        """LVS-TUN: the addresses of dr(); the reals have the VIPs on tunl0 and tun6."""
         return cls(
             "tun",
             directors=_hosts("10.77.0.", "fd77::", 11, directors),
@@ -120,22 +120,26 @@ class Layout:
                 lines += [f"addr add {a} dev {cable.interface}" for a in cable.addresses]
                 lines.append(f"link set {cable.interface} up")
         if node.startswith("rs"):
-            lines += self._vips_of_a_real()
+            lines += self._vips_of_a_real(self.reals[int(node[2:]) - 1])
         return lines + self._routes(node)
 
-    def _vips_of_a_real(self) -> list[str]:
+    def _vips_of_a_real(self, own: tuple[str, ...]) -> list[str]:
         if self.method == "nat":
             return []
         if self.method == "dr":
             return [f"addr add {_host(vip)} dev lo" for vip in self.vips]
         lines = []
-        for version, device, mode in ((4, "tun4", "ipip"), (6, "tun6", "ip6tnl")):
-            vips = [vip for vip in self.vips if ip_address(vip).version == version]
-            if vips:
-                ends = "local any remote any" if version == 4 else "mode ip6ip6 remote ::"
-                lines.append(f"link add name {device} type {mode} {ends}")
-                lines += [f"addr add {_host(vip)} dev {device}" for vip in vips]
-                lines.append(f"link set {device} up")
+        for vip in self.vips:
+            version = ip_address(vip).version
+            device = "tunl0" if version == 4 else "tun6"
+            up = f"link set {device} up"
+            if up not in lines:
+                if version == 6:
+                    # ip6tnl0, made with the namespace, drops everything until it is configured.
+                    local = next(str(ip_interface(a).ip) for a in own if ":" in a)
+                    lines.append(f"link add name {device} type ip6tnl local {local} remote ::")
+                lines.append(up)
+            lines.append(f"addr add {_host(vip)} dev {device}")
         return lines
 
     def _routes(self, node: str) -> list[str]:
@@ -158,7 +162,7 @@ class Layout:
         if node.startswith("rs") and self.method == "tun":
             values |= {"ipv4/conf/all/rp_filter": 0, "ipv4/conf/default/rp_filter": 0}
             if any(ip_address(vip).version == 4 for vip in self.vips):
-                values["ipv4/conf/tun4/rp_filter"] = 0
+                values["ipv4/conf/tunl0/rp_filter"] = 0
         return values
 
 

@@ -6,7 +6,7 @@ switches, bridges in a namespace of their own, each by a cable that can be cut a
 side, so that the machine sees its carrier go. `lan` carries the service, `sync` (eth1 of the
 directors) the heartbeat, `inner` (eth2 of the directors) the real servers of LVS-NAT, `outer`
 the client behind a router. Names carry `lvsd-<process id>-`, so runs do not meet.
-A process is started from a thread that has entered the namespace: no `ip netns exec`, since
+A program is started from a thread that has entered the namespace: no `ip netns exec`, since
 under emulation each program start costs 100 ms.
 """
 
@@ -22,18 +22,22 @@ import shlex
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import threading
 import time
+import traceback
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import ParamSpec, TypeVar
+from typing import NoReturn, ParamSpec, TypeVar
 
+from tests.lab import client, webserver
 from tests.lab.layout import Layout
 from tests.lab.reaper import NAMESPACES, Reaper, kill_group, remove_namespaces, stale
-from tests.lab.tree import ensure
+from tests.lab.tree import ensure, which
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -53,12 +57,45 @@ def wait_until(
         time.sleep(interval)
 
 
+class Forked:
+    """What Process needs of a Popen, for a child that was only forked."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        if self.returncode is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self.returncode = os.waitstatus_to_exitcode(status)
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        deadline = time.monotonic() + (3600.0 if timeout is None else timeout)
+        while (status := self.poll()) is None:
+            if time.monotonic() > deadline:
+                raise subprocess.TimeoutExpired(str(self.pid), timeout or 0.0)
+            time.sleep(0.005)
+        return status
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+
+Program = subprocess.Popen[bytes] | Forked
+
+
 @dataclass(slots=True)
 class Process:
     """A program running on a machine of the topology; its output goes to `log`."""
 
     node: str
-    popen: subprocess.Popen[bytes]
+    popen: Program
     log: Path
     _gone: Callable[[int], None] = field(repr=False)
 
@@ -106,7 +143,7 @@ class Process:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.popen.wait(timeout)
         self.kill()
-        return self.popen.returncode
+        return self.popen.wait()
 
 
 class Topology:
@@ -235,7 +272,35 @@ class Topology:
                     pass_fds=pass_fds,
                 )
 
-        popen = self.inside(node, start)
+        return self._register(node, self.inside(node, start), log)
+
+    def serve(self, node: str, *words: object) -> Process:
+        """Start tests.lab.webserver on a machine, named after it; returns once it listens.
+
+        `words` are its command line, e.g. "--port", 8080, "--mode-file", path.
+        """
+        started = self.fork(node, webserver.main, ["--name", node, *map(str, words)])
+        started.wait_for('"ready"')
+        return started
+
+    def ask(self, url: str, *words: object, node: str = "client") -> Process:
+        """Start tests.lab.client; read its `log` with client.requests() and its kin."""
+        return self.fork(node, client.main, [url, *map(str, words)])
+
+    def fork(self, node: str, call: Callable[[list[str]], None], argv: list[str]) -> Process:
+        """Like spawn, but a function in a copy of this process: no Python start (seconds in
+        the VM) to wait for."""
+        log = self.folder / f"{len(self.processes)}-{node}-{call.__module__.split('.')[-1]}.log"
+        log.touch()
+        with warnings.catch_warnings():
+            # Python 3.12 warns of fork with threads; none runs besides this one.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            pid = os.fork()
+        if pid == 0:
+            _become(self.netns(node), log, call, argv)
+        return self._register(node, Forked(pid), log)
+
+    def _register(self, node: str, popen: Program, log: Path) -> Process:
         reaper = self._open()
         reaper.add("group", popen.pid)
         process = Process(node, popen, log, lambda pid: reaper.remove("group", pid))
@@ -317,6 +382,8 @@ class Topology:
 
     def _build(self) -> None:
         reaper = self._open()
+        if self.layout.method == "tun" and (modprobe := which("modprobe")):
+            subprocess.run([modprobe, "-a", "ipip", "ip6_tunnel"], capture_output=True, check=False)
         names = self._names()
         for name in names:
             reaper.add("netns", name)
@@ -342,6 +409,33 @@ class Topology:
         for node in ("sw", *self.layout.nodes):
             self.sysctl(node, {"ipv6/conf/default/accept_dad": 0, "ipv6/conf/all/accept_dad": 0})
         _batch(lines, self.netns("sw"))
+
+
+def _become(name: str, log: Path, call: Callable[[list[str]], None], argv: list[str]) -> NoReturn:
+    """The forked child: in the namespace, in a session of its own, with `log` as output."""
+    status = 1
+    try:
+        os.setsid()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
+        output = os.open(log, os.O_WRONLY | os.O_APPEND)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        # The reaper's pipe above all: it must close when the parent dies.
+        os.closerange(3, 65536)
+        sys.stdout = os.fdopen(1, "w", closefd=False)
+        sys.stderr = os.fdopen(2, "w", closefd=False)
+        _enter(name)
+        call(argv)
+        status = 0
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else 1
+    except BaseException:
+        traceback.print_exc()
+        sys.stderr.flush()
+    finally:
+        os._exit(status)
 
 
 def _enter(name: str) -> None:

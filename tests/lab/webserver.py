@@ -116,7 +116,7 @@ def _head(connection: socket.socket) -> bytes:
     return head
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     """The command line; see the module."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--name", required=True)
@@ -124,7 +124,7 @@ def main() -> None:
     parser.add_argument("--mode-file", type=Path)
     parser.add_argument("--page", action="append", default=[], metavar="PATH=TEXT")
     parser.add_argument("--tls", nargs=2, metavar=("CERTIFICATE", "KEY"))
-    options = parser.parse_args()
+    options = parser.parse_args(argv)
     pages = dict(page.split("=", 1) for page in options.page)
     server = Server(options.name, options.port, options.mode_file, pages)
     if options.tls:

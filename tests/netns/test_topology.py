@@ -21,6 +21,7 @@ import sys, time
 from tests.lab.topology import Layout, Topology
 with Topology(Layout.dr()) as lab:
     sleeper = lab.spawn("rs1", ["sleep", "1000"])
+    lab.serve("rs2")
     print(lab.prefix, sleeper.pid, flush=True)
     time.sleep(1000)
 """
@@ -83,17 +84,8 @@ def test_a_cut_cable_takes_the_carrier_away(topology: Build) -> None:
 def test_the_client_sees_an_outage_and_who_answered(topology: Build) -> None:
     lab = topology(Layout.dr(reals=1))
     mode = lab.folder / "mode"
-    server = lab.spawn(
-        "rs1",
-        [sys.executable, "-m", "tests.lab.webserver", "--name", "rs1", "--mode-file", mode],
-        cwd=CHECKOUT,
-    )
-    server.wait_for('"ready"')
-    asking = lab.spawn(
-        "client",
-        [sys.executable, "-m", "tests.lab.client", "http://10.77.0.21/", "--hold", "2"],
-        cwd=CHECKOUT,
-    )
+    server = lab.serve("rs1", "--mode-file", mode)
+    asking = lab.ask("http://10.77.0.21/", "--hold", 2)
     wait_until(lambda: client.counts(client.requests(asking.log))["rs1"] > 5)
     mode.write_text("500")
     wait_until(lambda: client.outages(client.requests(asking.log)))
