@@ -67,7 +67,6 @@ EVENTS: dict[str, str] = {
     "vips_bound": "The kernel confirmed the addresses of a virtual router.",
     "vips_failed": "The kernel refused an address of a virtual router; it stops advertising.",
     "vips_lost": "An address of a virtual router was taken away by somebody else.",
-    "vips_released": "The addresses of a virtual router were taken away.",
     "relieved": "Another director took over from this one.",
     "stepdown": "An operator asked a virtual router to give up mastership, or to take part again.",
     "notify_failed": "A notify program could not be run or returned a failure.",
@@ -80,8 +79,8 @@ EVENTS: dict[str, str] = {
     "sysctl_failed": "A kernel setting could not be changed.",
     "state_lost": "A file of the state directory is unreadable or cannot be written.",
     "control_failed": "The control socket cannot be served, or a request made the daemon fail.",
+    "crashed": "A bug ended the process; the guard hands over and the unit starts it again.",
     "lines_dropped": "So many log lines were lost because nobody read them fast enough.",
-    "loop_late": "The event loop was held up for so many seconds.",
 }
 
 #: Longest line written, in bytes: what a pipe takes whole or not at all (PIPE_BUF, pipe(7)).
