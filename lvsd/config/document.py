@@ -20,6 +20,9 @@ from lvsd.config.diagnostics import LIMIT, BadValue, Place, Report
 from lvsd.config.syntax import Statement, statements
 from lvsd.config.table import OPENERS, Directive, G, P, R, S
 
+#: What may hold bytes that are no UTF-8.
+_ANY_BYTES = frozenset(("request", "receive", "real", "real6", "servicename", "comment"))
+
 
 @dataclass(frozen=True, slots=True)
 class Setting:
@@ -219,8 +222,8 @@ class Document:
 
     def _include(self, line: Statement) -> None:
         name = line.value.strip('"').replace("%n", self.node)
-        if not name:
-            self.report.error(line.place, "include= has no value")
+        if not name or not values.is_text(name):
+            self.report.error(line.place, "include= needs the name of a file")
             return
         path = os.path.join(os.path.dirname(line.file), name)
         if not any(c in name for c in "*?["):
@@ -266,6 +269,8 @@ class Document:
                 return True
             raise BadValue(f"{row.name} needs a value: {row.name}=…")
         value, offset = line.value, 0
+        if not values.is_text(value) and row.name not in _ANY_BYTES:
+            raise BadValue(f"the value of {row.name} is no UTF-8 text")
         if row.per_node and ":" in value and not _is_address(row, value):
             value, offset = values.for_node(value, self.node, row.name)
         place = line.value_place.at(offset)

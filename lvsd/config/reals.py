@@ -16,7 +16,7 @@ from lvsd.config.addresses import Resolver
 from lvsd.config.diagnostics import BadValue, Place, Report, proposal
 from lvsd.config.document import Section, Setting
 from lvsd.config.questions import Question, with_slash
-from lvsd.config.values import expression
+from lvsd.config.values import expression, path_bytes
 from lvsd.core.model import (
     Check,
     CheckKind,
@@ -174,7 +174,7 @@ def _check(
     scheme = f"{question.kind}://"
     if line.request.startswith(scheme):
         return _elsewhere(line, target, question, resolver, scheme)
-    request = with_slash(_bytes(line.request)) if line.request else None
+    request = with_slash(path_bytes(line.request)) if line.request else None
     return question.to(target, port, request, line.receive or None)
 
 
@@ -188,7 +188,7 @@ def _elsewhere(
     address = addresses.address(parts.host, family, resolver)
     port = addresses.port(parts.port, Protocol.TCP, resolver) if parts.port else 0
     check = question.to(
-        address, port or question.standard_port, b"/" + _bytes(path), line.receive or None
+        address, port or question.standard_port, b"/" + path_bytes(path), line.receive or None
     )
     host = f"[{target}]" if target.version == 6 else str(target)
     return replace(check, virtualhost=check.virtualhost or host.encode())

@@ -26,7 +26,7 @@ _WEB = (CheckKind.HTTP, CheckKind.HTTPS)
 
 
 def render(config: Config) -> str:
-    """The text of a configuration. Bytes that are no UTF-8 come out as surrogates."""
+    """The text of a configuration; valid Unicode whatever bytes the file held."""
     blocks = [_globals(config)]
     blocks += map(_script, config.scripts)
     blocks += map(_router, config.routers)

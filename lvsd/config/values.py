@@ -22,6 +22,11 @@ Parser = Callable[[str, Directive, Note], object]
 _NODE = re.compile(r"([A-Za-z0-9][A-Za-z0-9_.-]*):(.*)", re.ASCII)
 
 
+def is_text(value: str) -> bool:
+    """Whether a value was valid UTF-8 in the file."""
+    return value.isascii() or not any("\ud800" <= c <= "\udfff" for c in value)
+
+
 def for_node(value: str, node: str, name: str) -> tuple[str, int]:
     """The part of a value meant for `node`, and where it starts.
 
@@ -95,7 +100,7 @@ def quoted(value: str, row: Directive, note: Note) -> bytes:
     text = _between_quotes(value, row.name, note)
     if not text:
         raise BadValue(f'{row.name}="" is empty; leave the line out instead')
-    return text.encode("utf-8", "surrogateescape")
+    return path_bytes(text)
 
 
 def _between_quotes(value: str, name: str, note: Note) -> str:
@@ -116,7 +121,10 @@ def _between_quotes(value: str, name: str, note: Note) -> str:
 
 def regex(value: str, row: Directive, note: Note) -> bytes:
     """A quoted regular expression, compiled once to see that it can be."""
-    pattern = quoted(value, row, note)
+    text = _between_quotes(value, row.name, note)
+    if not text:
+        raise BadValue(f'{row.name}="" is empty; leave the line out instead')
+    pattern = text.encode("utf-8", "surrogateescape")
     return expression(pattern, value.find('"') + 1)
 
 
@@ -131,6 +139,8 @@ def expression(pattern: bytes, offset: int = 0) -> bytes:
             "classes such as [[:alpha:]] are not understood; write [A-Za-z]", offset + place
         )
     translated = re.sub(rb"\\(.)", _translated, pattern, flags=re.DOTALL)
+    if not _is_utf8(pattern):
+        translated = re.sub(rb"(\\\\)|\\?([\x80-\xff])", _escaped, translated)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -142,6 +152,26 @@ def expression(pattern: bytes, offset: int = 0) -> bytes:
     except (OverflowError, RecursionError, ValueError) as problem:
         raise BadValue(f"bad regular expression: {problem}", offset) from None
     return translated
+
+
+def _escaped(match: re.Match[bytes]) -> bytes:
+    r"""A byte as `\xNN`; a pair of backslashes before it stays a pair."""
+    return match[1] or b"\\x%02x" % match[2][0]
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def path_bytes(text: str) -> bytes:
+    """A request as bytes; what is no UTF-8 is percent-encoded (RFC 3986, section 2.1)."""
+    return "".join(
+        f"%{ord(c) - 0xDC00:02X}" if "\udc80" <= c <= "\udcff" else c for c in text
+    ).encode()
 
 
 def _translated(match: re.Match[bytes]) -> bytes:
@@ -235,7 +265,7 @@ def name(value: str, row: Directive, note: Note) -> str:
 def name_of(value: str) -> str:
     """A name, quoted or not: no blanks, quotes or #, so that it can be written anywhere."""
     plain = value.strip('"')
-    if not plain or re.search(r"[\s\"'#]", plain):
+    if not plain or re.search(r"[\s\"'#]", plain) or not is_text(plain):
         raise BadValue(f"a name has no blanks, quotes or #: {plain or '(nothing)'}")
     return plain
 

@@ -93,6 +93,7 @@ def check(load_text, text):
     else:
         again = load_text(render(config))
         assert again == config
+        assert render(config).encode().decode() == render(again)
         assert render(again) == render(config)
         return
     assert found

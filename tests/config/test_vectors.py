@@ -1,8 +1,10 @@
 """What ldirectord 1.186 makes of a line, measured with its parser, and what lvsd makes of it."""
 
+import re
+
 import pytest
 
-from lvsd.config import ConfigError
+from lvsd.config import ConfigError, render
 from lvsd.core.model import CheckKind, Family, Forwarding, Protocol, ServiceFlag
 
 BLOCK = "virtual=127.0.0.1:80\n\tservice=http\n\tquiescent=yes\n"
@@ -416,7 +418,18 @@ def test_members_that_load(load_text):
 
 def test_bytes_that_are_no_utf8_survive_in_receive(load_text):
     text = BLOCK.encode() + REAL.encode() + b'\treceive="\xff\xe9"\n'
-    assert load_text(text).virtuals[0].reals[0].check.receive == b"\xff\xe9"
+    config = load_text(text)
+    assert re.fullmatch(config.virtuals[0].reals[0].check.receive, b"\xff\xe9")
+    assert render(config).encode()  # any file or terminal can take it
+
+
+def test_bytes_that_are_no_utf8_are_percent_encoded_in_request(load_text):
+    text = BLOCK.encode() + REAL.encode() + b'\trequest="/\xff\xc3\xa9"\n'
+    assert load_text(text).virtuals[0].reals[0].check.request == b"/%FF\xc3\xa9"
+
+
+def test_other_values_must_be_utf8(load_text):
+    assert "no UTF-8 text" in errors(load_text, 'logfile="/\udcff"\n')[0]
 
 
 @pytest.mark.parametrize(
