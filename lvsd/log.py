@@ -79,7 +79,6 @@ EVENTS: dict[str, str] = {
     "sysctl_failed": "A kernel setting could not be changed.",
     "state_lost": "A file of the state directory is unreadable or cannot be written.",
     "control_failed": "The control socket cannot be served, or a request made the daemon fail.",
-    "crashed": "A bug ended the process; the guard hands over and the unit starts it again.",
     "lines_dropped": "So many log lines were lost because nobody read them fast enough.",
 }
 
