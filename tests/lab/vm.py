@@ -10,6 +10,7 @@ boot with it. QEMU is killed on every way out, by the reaper if nobody else can.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import platform
 import shlex
@@ -48,8 +49,10 @@ class Vm:
     _process: subprocess.Popen[bytes] | None = None
     _reaper: Reaper | None = None
     _deadline: float = 0.0
+    _turn: IO[bytes] | None = None
 
     def __enter__(self) -> Vm:
+        self._turn = wait_for_turn()
         self.folder = Path(tempfile.mkdtemp(prefix="lvsd-vm-"))
         self.folder.chmod(0o755)
         (self.folder / "results").mkdir()
@@ -82,6 +85,8 @@ class Vm:
         if self._reaper is not None:
             self._reaper.close()
         shutil.rmtree(self.folder, ignore_errors=True)
+        if self._turn is not None:
+            self._turn.close()
 
     @property
     def results(self) -> Path:
@@ -173,6 +178,20 @@ class Vm:
             *(["systemctl poweroff --force --force"] if self.systemd else []),
         ]
         return "\n".join(["#!/bin/bash", *lines]) + "\n"
+
+
+def wait_for_turn() -> IO[bytes]:
+    """One VM at a time: emulated guests that share processors would miss protocol times.
+
+    The lock is held until the returned file is closed, or this process ends.
+    """
+    turn = (cache() / "vm.lock").open("wb")
+    try:
+        fcntl.flock(turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print("lab: waiting for another VM of the lab to end ...", file=sys.stderr, flush=True)
+        fcntl.flock(turn, fcntl.LOCK_EX)
+    return turn
 
 
 class Follower:
