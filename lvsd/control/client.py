@@ -6,6 +6,7 @@ that says what to do; an answer, also a refusal, is returned as it came.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 from http.client import HTTPConnection, HTTPException
@@ -47,7 +48,9 @@ def request(
     connection = _UnixConnection(socket_path, timeout)
     sent = None if body is None else json.dumps(body).encode()
     try:
-        connection.request(method, path, sent, {"Connection": "close"})
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            # Who refuses may close before it has read the body; its answer is there all the same.
+            connection.request(method, path, sent, {"Connection": "close"})
         answer = connection.getresponse()
         status, received = answer.status, answer.read()
     except FileNotFoundError:

@@ -7,6 +7,7 @@ import pwd
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -108,6 +109,29 @@ def test_a_broken_answer_is_a_clear_error(
             assert main(["status", "--socket", str(path)]) == 1
 
     assert text in capsys.readouterr().err
+
+
+def test_an_answer_given_before_the_body_was_read_is_heard(tmp_path: Path) -> None:
+    path = tmp_path / "stopgap.sock"
+    answer = b'HTTP/1.1 503 No\r\nContent-Length: 15\r\n\r\n{"error": "no"}'
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(path))
+        listening.listen()
+        listening.settimeout(10)
+
+        def refuse() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(10)
+                connection.sendall(answer)
+
+        refusing = threading.Thread(target=refuse)
+        refusing.start()
+        body = {"real": "x" * 1_000_000}
+
+        assert client.request(str(path), "POST", "/v1/drain", body) == (503, {"error": "no"})
+
+        refusing.join()
 
 
 def test_a_silent_daemon_is_given_up_in_time(tmp_path: Path) -> None:
