@@ -179,6 +179,8 @@ class Child:
 
 async def _exited(process: subprocess.Popen[bytes], timeout: float) -> bool:
     """Wait for the exit and collect the status; whether it came within `timeout` seconds."""
+    if process.poll() is not None:  # collected already: its id may be somebody else's by now
+        return True
     loop = asyncio.get_running_loop()
     gone = asyncio.Event()
     pidfd = os.pidfd_open(process.pid)

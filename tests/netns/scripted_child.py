@@ -1,8 +1,9 @@
 """A director for tests of the main process: speaks the messages, decides nothing.
 
 Usage: scripted_child.py ROUTERS.json --ipc FD --listen FD ... The file holds what `router_to_wire`
-makes of each router. It is read again at each Reload. What main says is appended, one JSON
-document a line, to LOG beside it.
+makes of each router; it is read again at each Reload. ROUTERS.crash makes it exit at once,
+ROUTERS.hang leave pings unanswered. What main says is appended to ROUTERS.said, one JSON
+document a line.
 """
 
 import json
@@ -21,6 +22,8 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     path = Path(sys.argv[1])
+    if path.with_suffix(".crash").exists():
+        sys.exit(3)
     sock = socket.socket(fileno=int(sys.argv[sys.argv.index("--ipc") + 1]))
     said = path.with_suffix(".said").open("a")
     sock.sendall(messages.pack(messages.Hello(messages.VERSION, os.getpid())))

@@ -1,0 +1,66 @@
+"""Ends of a lone master, and what the loss of its helpers means."""
+
+import os
+import signal
+import time
+
+import pytest
+
+pytestmark = pytest.mark.netns
+
+
+def lone_master(network, **changes):
+    one = network.director(1)
+    one.start(network.router(**{"version": 3, "advertint": 0.2} | changes))
+    network.eventually(lambda: one.state() == "master" and one.holds())
+    return one
+
+
+def test_the_child_is_told_to_stop_only_after_the_vip_is_gone(network):
+    one = lone_master(network)
+
+    assert one.stop() == 0
+
+    assert not one.holds()
+    assert one.states()[0]["counters"]["priority_zero_sent"] >= 1
+    lines = (one.folder / "routers.said").read_text().splitlines()
+    assert '"stop"' in lines[-1]
+    assert '"state": "initialize"' in lines[-2]
+
+
+def test_a_second_signal_hurries(network):
+    one = lone_master(network, version=2, advertint=1.0)
+    one.process.send_signal(signal.SIGTERM)
+    network.eventually(lambda: "stopping" in one.log)
+    asked_at = time.monotonic()
+
+    one.process.send_signal(signal.SIGTERM)
+
+    assert one.process.wait(timeout=5) == 0
+    assert time.monotonic() - asked_at < 0.6
+    assert not one.holds()
+
+
+def test_a_lost_guard_is_said_and_does_not_hinder_an_orderly_stop(network):
+    one = lone_master(network)
+
+    os.kill(one.children()["lvsd-guard"], signal.SIGKILL)
+
+    network.eventually(lambda: "guard_lost" in one.log)
+    assert one.stop() == 0
+    assert not one.holds()
+
+
+def test_a_child_beyond_recovery_lowers_the_priority_until_it_is_back(network):
+    first, second = network.pair()
+    config = network.router(version=3, advertint=0.2)
+    first.start(config)
+    network.eventually(lambda: first.state() == "master")
+    (first.folder / "routers.crash").touch()
+    (child,) = [pid for name, pid in first.children().items() if name != "lvsd-guard"]
+
+    os.kill(child, signal.SIGKILL)
+    network.eventually(lambda: "failures=4" in first.log, timeout=20)
+    second.start(config)
+    network.eventually(lambda: second.state() == "master", timeout=10)
+    network.eventually(lambda: not first.holds() and second.holds())
