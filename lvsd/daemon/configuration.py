@@ -18,7 +18,7 @@ from lvsd import log
 from lvsd.control.status import ReloadResult
 from lvsd.core.changes import changes
 from lvsd.core.director import checks
-from lvsd.core.happenings import ConfigLoaded, LocalAddresses, TableAdopted
+from lvsd.core.happenings import LocalAddresses, TableAdopted
 from lvsd.core.model import Config, IPAddress
 from lvsd.daemon.messages import Routers, router_to_wire
 from lvsd.daemon.watch import Watch
@@ -87,7 +87,8 @@ class Configuration:
                 self._refuse(errors)
                 result = ReloadResult(ok=False, errors=errors)
             else:
-                lines = changes(self._child.director.config, config)
+                old = self._child.director.config
+                lines = await asyncio.to_thread(changes, old, config)
                 self.errors = []
                 await self.follow(config, lines)
                 result = ReloadResult(ok=True, changes=[*lines], warnings=[*config.warnings])
@@ -114,8 +115,7 @@ class Configuration:
         self._log_to(config)
         await self._adopt(config)
         child.feed(LocalAddresses(await self._local(config)))
-        self.in_force = True
-        child.feed(ConfigLoaded(config))
+        await child.load(config)
         await child.save_manifest()
         asked = checks(config)
         child.engine.set_checks(asked)
@@ -128,7 +128,8 @@ class Configuration:
         self.loaded = time.time()
         count = len(config.virtuals)
         log.get().info("config_loaded", path=config.path, virtuals=count, changes=list(lines))
-        await child.store.save_last_good(language.render(config))
+        text = await asyncio.to_thread(language.render, config)
+        await child.store.save_last_good(text)
         await child.save_drains()
         child.tell_main()
         gc.collect()

@@ -29,11 +29,13 @@ from lvsd.core.director import Director, desired, next_deadline, step
 from lvsd.core.happenings import (
     CheckFinished,
     ChecksFinished,
+    ConfigLoaded,
     DeadlineReached,
     Drain,
     DrainEnded,
     DrainExpired,
     DrainStarted,
+    Effect,
     Event,
     RealKey,
     Undrain,
@@ -69,6 +71,8 @@ from lvsd.linux.memory import MemoryTable
 
 #: Seconds between two looks at threads and sysctls.
 _SETTINGS_INTERVAL = 5.0
+#: Effects told before the loop gets its turn.
+_TOLD_AT_ONCE = 100
 #: Seconds for which events are gathered before the wish is computed anew.
 _WISH_DELAY = 0.005
 #: Seconds notify programs may take to hear of the stop.
@@ -245,10 +249,28 @@ class Child:
         """One event for the director; tells its effects and passes its wish on."""
         before = self.director
         self.director, effects = step(before, event, self._loop.time())
-        if self.director is before:
-            return
         for effect in effects:
             tell(effect, self.director)
+        self._stepped(before, effects)
+
+    async def load(self, config: Config) -> None:
+        """A configuration for the director; a huge one is thought about in a thread."""
+        before, event = self.director, ConfigLoaded(config)
+        thought = await asyncio.to_thread(step, before, event, self._loop.time())
+        if self.director is not before:  # something happened meanwhile: think again
+            before = self.director
+            thought = step(before, event, self._loop.time())
+        self.configuration.in_force = True
+        self.director, effects = thought
+        self._stepped(before, effects)
+        for number, effect in enumerate(effects, 1):
+            tell(effect, self.director)
+            if number % _TOLD_AT_ONCE == 0:
+                await asyncio.sleep(0)
+
+    def _stepped(self, before: Director, effects: Sequence[Effect]) -> None:
+        if self.director is before:
+            return
         if any(isinstance(e, DrainStarted | DrainEnded | DrainExpired) for e in effects):
             self._spawn(self.save_drains())
         if self._wish_timer is None:

@@ -55,7 +55,7 @@ async def test_the_child_keeps_the_kernels_table_from_start_to_stop(
         await c.ready()
         assert await weights(kernel) == {"192.0.2.1:80": [3], "192.0.2.7:80": []}
         status = await c.until(lambda s: s["table"]["foreign"])
-        assert status["virtuals"][0]["reals"][0]["forwarding"] == "local"
+        assert status["virtuals"][0]["reals"][0]["installed"] is True
         writes = status["table"]["writes"]
         assert (await c.ask("POST", "/v1/reload"))[1]["changes"] == []
         status = await c.status()
@@ -77,7 +77,7 @@ async def test_the_child_keeps_the_kernels_table_from_start_to_stop(
         table = await kernel.read_table()
         (entry,) = [e for key, e in table.items() if key != foreign.key]
         (destination,) = entry.destinations.values()
-        assert destination.forwarding is Forwarding.LOCAL
+        assert destination.forwarding is Forwarding.MASQ
         zero = replace(destination, weight=0)
         assert await kernel.apply([SetDest(entry.service.key, zero)]) == []
         await c.until(lambda s: s["virtuals"][0]["reals"][0]["admin"] == "drain")
