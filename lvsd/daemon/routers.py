@@ -66,6 +66,7 @@ class Routers:
         self._herald = Herald(self.links, self._ears, self._loop)
         self._inbox: deque[tuple[Key | None, Event]] = deque()
         self._running = False
+        self._abandoned = False
         self._woken = False
         self._touched: set[str] = set()
         self._desired: Mapping[Key, tuple[Vip, ...]] = {}
@@ -135,10 +136,14 @@ class Routers:
         _log.warning("monitor_lost", error=error)
 
     def abandon(self) -> bool:
-        """Remove our addresses without waiting for anybody; whether all of them are gone."""
-        now = self._loop.time()
-        self._applier.wish({}, now)
-        self._inbox.clear()
+        """Remove our addresses without waiting for anybody; whether all of them are gone.
+
+        The core, which would rather go on serving, is not asked any more.
+        """
+        self._abandoned = True
+        if self._timer is not None:
+            self._timer.cancel()
+        self._applier.wish({}, self._loop.time())
         return self._applier.deadline() is None
 
     def close(self) -> None:
@@ -168,7 +173,7 @@ class Routers:
 
     def _wake(self) -> None:
         """Packets first, then a deadline that is due, then what else happened."""
-        if self._running:
+        if self._running or self._abandoned:
             return
         deadline = self.core.next_deadline()
         overdue = deadline is not None and deadline <= self._loop.time()
@@ -193,7 +198,7 @@ class Routers:
         self._wake()
 
     def _run(self) -> None:
-        if self._running:
+        if self._running or self._abandoned:
             return
         self._running = True
         try:
