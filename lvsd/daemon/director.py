@@ -10,7 +10,6 @@ gone. The configuration is read in a thread, so that even a huge one does not ke
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
 import os
@@ -19,7 +18,6 @@ import socket
 import sys
 import time
 from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from lvsd import log
@@ -42,6 +40,7 @@ from lvsd.core.happenings import (
 )
 from lvsd.core.happenings import RouterStates as RolesTold
 from lvsd.core.model import Check, Config
+from lvsd.daemon.arguments import Options, parse
 from lvsd.daemon.configuration import Configuration
 from lvsd.daemon.desk import Desk
 from lvsd.daemon.messages import (
@@ -77,19 +76,6 @@ _TOLD_AT_ONCE = 100
 _WISH_DELAY = 0.005
 #: Seconds notify programs may take to hear of the stop.
 _STOP_NOTIFY = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """The child's command line."""
-
-    ipc: int
-    listen: int
-    config: str
-    runtime_dir: str
-    state_dir: str
-    table: str
-    node: str
 
 
 class Child:
@@ -384,19 +370,6 @@ class Child:
         offset = self.unix(0.0)
         for drain in restored(self.store.drains(), offset):
             self.director, _ = step(self.director, drain, self._loop.time())
-
-
-def parse(argv: Sequence[str]) -> Options:
-    """The command line main gives the child."""
-    parser = argparse.ArgumentParser(prog="lvsd-director")
-    parser.add_argument("--ipc", type=int, required=True)
-    parser.add_argument("--listen", type=int, required=True)
-    parser.add_argument("--config", required=True)
-    parser.add_argument("--runtime-dir", required=True)
-    parser.add_argument("--state-dir", required=True)
-    parser.add_argument("--table", choices=("kernel", "none"), default="kernel")
-    parser.add_argument("--node", default="")
-    return Options(**vars(parser.parse_args(argv)))
 
 
 async def _run(options: Options) -> int:
