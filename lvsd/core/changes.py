@@ -13,7 +13,7 @@ _GLOBALS = ("autoreload", "logfile", "standbytable", "operators")
 
 def changes(old: Config, new: Config) -> tuple[str, ...]:
     """One line per difference, in the order of the configuration; empty when nothing differs."""
-    return tuple((*_virtuals(old, new), *_blocks(old, new), *_settings(old, new, _GLOBALS)))
+    return (*_virtuals(old, new), *_blocks(old, new), *_settings(old, new, _GLOBALS))
 
 
 def _virtuals(old: Config, new: Config) -> Iterator[str]:

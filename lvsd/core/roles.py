@@ -75,7 +75,7 @@ def bound(config: Config, local: frozenset[IPAddress]) -> dict[ServiceKey, froze
 
 
 def serves(routers: frozenset[str], roles: Roles, found: bool) -> bool:
-    """Whether a bound service belongs in the table now; as it was `found` while roles are unknown."""
+    """Whether a bound service belongs in the table; as `found` while the roles are unknown."""
     if roles is None:
         return found
     return any(roles.get(name) == MASTER for name in routers)
