@@ -25,7 +25,7 @@ from lvsd.linux import KernelError
 from lvsd.linux.ipvs import Ipvs
 from lvsd.linux.local import local_addresses
 
-KERNEL_SOURCE = "lvsd is not running: weights as found in the kernel"
+KERNEL_SOURCE = "weights as found in the kernel, no daemon was asked"
 CHANGES = 3
 
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import re
 import types
-import typing
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, cast
 
 import msgspec
 import pytest
 
 from lvsd import config
 from lvsd.cli import _parser
-from lvsd.control import status
+from lvsd.control import render, status
 from lvsd.control.server import _Requests
 from lvsd.core.model import RouterConfig
 from lvsd.core.vrrp import timers
@@ -48,7 +49,7 @@ def test_status_md_has_every_key_and_no_other(title: str, kind: type[msgspec.Str
 
 def test_status_md_has_every_path() -> None:
     table = section("The other paths")
-    served = _Requests(typing.cast("typing.Any", types.SimpleNamespace()))._paths
+    served = _Requests(cast(Any, types.SimpleNamespace()))._paths
 
     for path, methods in served.items():
         for method in methods:
@@ -89,6 +90,69 @@ def test_the_readme_s_configuration_loads_without_a_warning() -> None:
     assert loaded.warnings == ()
     assert [r.priority for r in loaded.routers] == [150]
     assert [len(v.reals) for v in loaded.virtuals] == [2]
+
+
+def test_the_readme_shows_statuses_as_they_are_printed() -> None:
+    now = 1000.0
+    common: dict[str, Any] = {"forwarding": "gate", "weight": 5, "latency": 0.01, "check": "http"}
+    up: dict[str, Any] = {
+        "effective_weight": 5,
+        "health": "up",
+        "admin": "enabled",
+        "reason": "",
+        "since": 0.0,
+    }
+    down = {"effective_weight": 0, "health": "down", "reason": "refused", "since": now - 21}
+    drained = {"effective_weight": 0, "admin": "drain", "deadline": now + 299}
+
+    def shown(first: dict[str, Any], second: dict[str, Any]) -> str:
+        reals = [
+            status.RealStatus(real="192.168.1.4:80", **{**common, **up, **first}),
+            status.RealStatus(real="192.168.1.5:80", **{**common, **up, **second}),
+        ]
+        virtual = status.VirtualStatus(
+            virtual="192.168.1.1:80",
+            protocol="tcp",
+            scheduler="rr",
+            up=True,
+            fallback=None,
+            reals=reals,
+        )
+        router = status.RouterStatus(
+            name="VI_1",
+            interface="eth0",
+            vrid=51,
+            family="inet",
+            version=2,
+            state="master",
+            reason="no advert for 3.4 s",
+            since=now - 30,
+            priority=150,
+            effective_priority=150,
+            master="192.168.1.2",
+            addresses=["192.168.1.1/32"],
+            counters={},
+        )
+        document = status.Status(
+            version="0.1.0",
+            pid=304,
+            since=now - 36,
+            host="dir1",
+            config=status.ConfigStatus(
+                path="/etc/lvsd/lvsd.conf", sha256="38a85f49dc66" + 52 * "0", loaded=now - 35
+            ),
+            vrrp=[router],
+            virtuals=[virtual],
+            syncdaemons=[status.SyncDaemonStatus(role="master", interface="eth1", syncid=51)],
+        )
+        text = render.status(json.loads(msgspec.json.encode(document)), now)
+        return "\n".join(line.rstrip() for line in text.splitlines())
+
+    blocks = [*indented((ROOT / "README.md").read_text())]
+    assert "$ lvsd status\n" + shown({}, {}) in blocks
+    rows = shown(down, drained).splitlines()
+    start = rows.index("TCP  192.168.1.1:80 rr")
+    assert "\n".join(rows[start : start + 3]) in blocks
 
 
 def test_safety_md_computes_leases_and_take_overs_as_the_core_does() -> None:
