@@ -11,7 +11,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.lab.reaper import Reaper, kill_group
@@ -48,8 +50,13 @@ def run_here(command: list[str], timeout: float) -> int:
     return status if status >= 0 else 128 - status
 
 
-def run_in_vm(command: list[str], timeout: float, systemd: bool) -> int:
-    """Boot the VM, run, pass everything through."""
+def run_in_vm(
+    command: list[str],
+    timeout: float,
+    systemd: bool = False,
+    beside: Callable[[Vm], None] | None = None,
+) -> int:
+    """Boot the VM, run, pass everything through; `beside` runs in a thread of its own."""
     check_possible()
     tree = ensure()
     started = time.monotonic()
@@ -60,6 +67,8 @@ def run_in_vm(command: list[str], timeout: float, systemd: bool) -> int:
         out = Follower(vm.folder / "stdout", sys.stdout.buffer)
         err = Follower(vm.folder / "stderr", sys.stderr.buffer)
         booted = False
+        if beside is not None:
+            threading.Thread(target=beside, args=(vm,), daemon=True).start()
 
         def look() -> None:
             nonlocal booted
