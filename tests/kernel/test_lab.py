@@ -37,7 +37,9 @@ def balance(lab: Topology, vip: str, reals: list[str], forwarding: str) -> None:
         to = f"[{real}]" if ":" in real else real
         lines.append(f"-a -t {at}:{PORT} -r {to}:{PORT} {forwarding} -w 1")
     lab.exec("dirA", ["ipvsadm", "-R"], input="\n".join(lines) + "\n")
-    lab.ip("dirA", [f"addr add {vip}/{128 if ':' in vip else 32} dev eth0"])
+    # Deprecated, or IPVS would take the VIP as the source of the tunnel to the reals.
+    address = f"{vip}/128 preferred_lft 0" if ":" in vip else f"{vip}/32"
+    lab.ip("dirA", [f"addr add {address} dev eth0"])
 
 
 def test_the_kernel_has_ipvs() -> None:
