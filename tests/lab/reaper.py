@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import shutil
 import signal
 import sys
 import time
@@ -36,7 +37,7 @@ class Reaper:
         os.close(reading)
 
     def add(self, kind: str, name: str | int) -> None:
-        """Clean up `kind` ("netns" or "group", a process group) if this process dies."""
+        """Clean up `kind` ("netns", "folder" or "group", a process group) if this process dies."""
         os.write(self._writing, f"+ {kind} {name}\n".encode())
 
     def remove(self, kind: str, name: str | int) -> None:
@@ -64,7 +65,7 @@ def _reap(reading: int) -> None:
     known: dict[tuple[str, str], None] = {}
     with os.fdopen(reading) as lines:
         for line in lines:
-            sign, kind, name = line.split()
+            sign, kind, name = line.rstrip("\n").split(" ", 2)
             if sign == "+":
                 known[kind, name] = None
             else:
@@ -73,6 +74,9 @@ def _reap(reading: int) -> None:
         if kind == "group":
             kill_group(int(name))
     remove_namespaces([name for kind, name in known if kind == "netns"])
+    for kind, name in known:
+        if kind == "folder":
+            shutil.rmtree(name, ignore_errors=True)
 
 
 def kill_group(group: int) -> None:

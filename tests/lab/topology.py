@@ -167,6 +167,7 @@ class Topology:
         self.folder = Path(tempfile.mkdtemp(prefix=self.prefix))
         self.folder.chmod(0o755)
         self._reaper = Reaper()
+        self._reaper.add("folder", str(self.folder))
         atexit.register(self.close)
         try:
             self._build()

@@ -71,6 +71,7 @@ class Vm:
                 start_new_session=True,
             )
         self._reaper.add("group", self._process.pid)
+        self._reaper.add("folder", str(self.folder))
         return self
 
     def __exit__(

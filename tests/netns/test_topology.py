@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import gettempdir
 
 import pytest
 
@@ -115,6 +116,7 @@ def test_a_builder_killed_leaves_neither_namespaces_nor_processes() -> None:
     builder.wait()
     wait_until(lambda: not list(NAMESPACES.glob(f"{prefix}*")), what="namespaces are gone")
     wait_until(lambda: not Path("/proc", pid).exists(), what="the process is gone")
+    wait_until(lambda: not list(Path(gettempdir()).glob(f"{prefix}*")), what="the folder is gone")
 
 
 def test_stopping_the_builder_leaves_nothing(topology: Build) -> None:
