@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from lvsd.config.diagnostics import proposal
-from lvsd.config.table import TABLE, Directive, G, R, S, V
+from lvsd.config.rows import Directive, G, R, S, V
+from lvsd.config.table import TABLE
 
 _BY_SCOPE = {(scope, row.name): row for row in TABLE for scope in row.scopes}
 NAMES = tuple(dict.fromkeys(row.name for row in TABLE))

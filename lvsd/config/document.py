@@ -17,8 +17,8 @@ from typing import Any
 
 from lvsd.config import directives, values
 from lvsd.config.diagnostics import LIMIT, BadValue, Place, Report
+from lvsd.config.rows import OPENERS, Directive, G, P, R, S
 from lvsd.config.syntax import Statement, statements
-from lvsd.config.table import OPENERS, Directive, G, P, R, S
 
 #: What may hold bytes that are no UTF-8.
 _ANY_BYTES = frozenset(("request", "receive", "real", "real6", "servicename", "comment"))

@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Callable
 
 from lvsd.config.diagnostics import BadValue, proposal
-from lvsd.config.table import Directive
+from lvsd.config.rows import Directive
 
 Note = Callable[[str], None]
 Parser = Callable[[str, Directive, Note], object]

@@ -27,7 +27,8 @@ from lvsd.core.vrrp.events import (
     StepDown,
     StepDownFailed,
 )
-from lvsd.core.vrrp.machine import promote, reconsider, step
+from lvsd.core.vrrp.machine import reconsider, step
+from lvsd.core.vrrp.mastership import promote
 from lvsd.core.vrrp.reception import receive
 from lvsd.core.vrrp.router import VirtualRouter, desired, next_deadline, own_faults, stopped
 

@@ -14,7 +14,6 @@ from dataclasses import replace
 
 from lvsd.core.vrrp.departure import (
     change,
-    lease_expired,
     listen,
     overslept,
     relief,
@@ -24,7 +23,6 @@ from lvsd.core.vrrp.departure import (
     step_down,
     vips_failed,
     vips_released,
-    yield_to,
 )
 from lvsd.core.vrrp.events import (
     AddressListDiffers,
@@ -33,11 +31,9 @@ from lvsd.core.vrrp.events import (
     Announce,
     ChildLost,
     DeadlineReached,
-    Effect,
     Event,
     LeaseRefreshed,
     LinkChanged,
-    LowerPriorityHeard,
     NeighbourAnnounced,
     Reconfigured,
     Resume,
@@ -53,20 +49,23 @@ from lvsd.core.vrrp.events import (
     VipsLost,
     VipsReleased,
 )
+from lvsd.core.vrrp.mastership import (
+    master_deadline,
+    master_heard,
+    promote,
+    vips_bound,
+)
 from lvsd.core.vrrp.router import (
     OWNER,
     VirtualRouter,
     desired,
     effective_priority,
     faults,
-    lease_ends_at,
     patience,
     waiting,
 )
-from lvsd.core.vrrp.sending import Stepped, count, send_advert
+from lvsd.core.vrrp.sending import Stepped, count
 from lvsd.core.vrrp.timers import (
-    ANNOUNCE_DELAY,
-    RETRY_DELAY,
     STARTUP_DELAY,
     lease_seconds,
     skew_time,
@@ -118,7 +117,7 @@ def _dispatch(vr: VirtualRouter, event: Event, now: float) -> Stepped:
         case LeaseRefreshed() if vr.bound:
             return replace(vr, leased_at=vr.refreshed_at), ()
         case VipsBound() if _serving(vr):
-            return _vips_bound(vr, now)
+            return vips_bound(vr, now)
         case VipsFailed(error=error) if _serving(vr):
             return vips_failed(vr, error, now)
         case VipsLost(addresses=lost) if _serving(vr):
@@ -134,7 +133,7 @@ def _on_advert(vr: VirtualRouter, event: AdvertReceived, now: float) -> Stepped:
     if vr.state is State.BACKUP:
         return _backup_heard(vr, event, now)
     if vr.state is State.MASTER:
-        return _master_heard(vr, event, now)
+        return master_heard(vr, event, now)
     return vr, ()
 
 
@@ -144,7 +143,7 @@ def _on_deadline(vr: VirtualRouter, event: DeadlineReached, now: float) -> Stepp
     if vr.state is State.BACKUP:
         return _backup_deadline(vr, now)
     if vr.state is State.MASTER:
-        return _master_deadline(vr, now)
+        return master_deadline(vr, now)
     return _initialize_deadline(vr, now)
 
 
@@ -326,73 +325,3 @@ def _claim(vr: VirtualRouter, reason: str, now: float) -> Stepped:
     """Become MASTER, or say so and wait for the rest of the sync group."""
     vr = replace(vr, master_down_at=None, wants_master=True, takeover=reason)
     return (vr, ()) if vr.config.syncgroup else promote(vr, now)
-
-
-def promote(vr: VirtualRouter, now: float) -> Stepped:
-    """BACKUP → MASTER: the advert first; `desired` has the VIPs from here on (design rule 1)."""
-    vr = replace(
-        vr,
-        wants_master=False,
-        preempt_at=None,
-        master=vr.source,
-        bound=False,
-        announced=(),
-        announce_at=None,
-        vip_failures=0,
-        leased_at=None,
-        refreshed_at=now,
-    )
-    vr, advert = send_advert(vr, effective_priority(vr), now)
-    vr, told = change(count(vr, "became_master"), State.MASTER, vr.takeover, now)
-    return replace(vr, holding=True, takeover=""), advert + told
-
-
-# --- MASTER ---------------------------------------------------------------------------------
-
-
-def _master_heard(vr: VirtualRouter, event: AdvertReceived, now: float) -> Stepped:
-    """RFC 5798 §6.4.3; RFC 9568 asks for the answer to a lower bidder."""
-    theirs, ours = event.advert.priority, effective_priority(vr)
-    if theirs == 0:
-        return send_advert(vr, ours, now)
-    if theirs > ours:
-        return yield_to(vr, event, f"higher priority {theirs} from {event.source}", now)
-    assert vr.source is not None  # else it would be a fault
-    if theirs == ours:
-        if event.source == vr.source:
-            return vr, ()  # our own advert, or an address conflict: not an election
-        if int(event.source) > int(vr.source):
-            words = f"equal priority {theirs} and higher address from {event.source}"
-            return yield_to(vr, event, words, now)
-    vr, effects = send_advert(count(vr, "lower_priority_heard"), ours, now)
-    effects += (LowerPriorityHeard(event.source, theirs),)
-    if vr.announced and (vr.announce_at is None or vr.announce_at - now < ANNOUNCE_DELAY - 1):
-        # At most one burst a second, or a hostile neighbour makes us flood the link.
-        vr = replace(vr, announce_at=now + ANNOUNCE_DELAY)
-        effects += (Announce(vr.announced),)
-    return vr, effects
-
-
-def _master_deadline(vr: VirtualRouter, now: float) -> Stepped:
-    ends_at = lease_ends_at(vr)
-    if ends_at is not None and now >= ends_at:
-        return lease_expired(vr, now)
-    effects: tuple[Effect, ...] = ()
-    if vr.adver_at is not None and now >= vr.adver_at:
-        vr, effects = send_advert(vr, effective_priority(vr), now)
-    if vr.announce_at is not None and now >= vr.announce_at:
-        again = (Announce(vr.announced),) if vr.announced else ()
-        return replace(vr, announce_at=None), effects + again
-    return vr, effects
-
-
-def _vips_bound(vr: VirtualRouter, now: float) -> Stepped:
-    """Announce what has not been announced yet; the lease runs from the first confirmation."""
-    if vr.leased_at is None:
-        vr = replace(vr, leased_at=now, refreshed_at=now)
-    addresses = tuple(vip.address for vip in desired(vr))
-    new = tuple(address for address in addresses if address not in vr.announced)
-    vr = replace(vr, bound=True, vip_failures=0, retry_delay=RETRY_DELAY, announced=addresses)
-    if not new:
-        return vr, ()
-    return replace(vr, announce_at=now + ANNOUNCE_DELAY), (Announce(new),)

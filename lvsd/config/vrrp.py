@@ -1,0 +1,98 @@
+"""The rows of `vrrp=` blocks and of the blocks that they track."""
+
+from __future__ import annotations
+
+from lvsd.config.rows import COUNT, row
+
+# fmt: off
+ROUTER = (
+    row("R", "interface", "interface", "",
+        "The network interface on which the directors hear each other, and which gets the "
+        "addresses. Required.",
+        origin="keepalived"),
+    row("R", "virtualrouterid", "integer", "",
+        "1 to 255, the same on both directors and unlike any other on this network. Required.",
+        origin="keepalived", bounds=(1, 255)),
+    row("R", "priority", "integer", "100",
+        "1 to 255; the highest live director holds the addresses.",
+        origin="keepalived", bounds=(1, 255)),
+    row("R", "advertint", "decimal", "1",
+        "Seconds between advertisements: whole in version 2, 0.01 to 40.95 in version 3.",
+        origin="keepalived", bounds=(0.01, 255)),
+    row("R", "address", "text", "",
+        "ADDRESS[/LENGTH] [dev IF] [label IF:NAME] [scope S]: a virtual address. /32 or /128 "
+        "unless told otherwise. At least one is required.",
+        origin="lvsd", many=True),
+    row("R", "excludedaddress", "text", "",
+        "As address, but not listed in advertisements; may be of the other family.",
+        origin="lvsd", many=True),
+    row("R", "version", "integer", "2",
+        "2 or 3. IPv6 means 3.",
+        origin="keepalived", bounds=(2, 3)),
+    row("R", "authpass", "secret", "",
+        "Version 2's password in clear text, at most 8 characters. It keeps mistakes away, not"
+        " attackers.",
+        origin="keepalived"),
+    row("R", "authtype", "text", "",
+        "Not needed: authpass alone means keepalived's PASS.",
+        origin="keepalived"),
+    row("R", "peer", "text", "",
+        "Unicast to this address instead of multicast. The own address may be listed too.",
+        origin="keepalived", many=True),
+    row("R", "mcastsrcip", "source", "the interface's",
+        "Source address of advertisements.",
+        origin="keepalived"),
+    row("R", "unicastsrcip", "source", "the interface's",
+        "Source address of advertisements.",
+        origin="keepalived"),
+    row("R", "nopreempt", "yesno", "no",
+        "A director that comes back with a higher priority does not take the addresses back.",
+        origin="keepalived", bare=True),
+    row("R", "preemptdelay", "decimal", "0",
+        "Seconds to wait before taking the addresses from a director of lower priority.",
+        origin="keepalived", bounds=(0, 1000)),
+    row("R", "startupdelay", "decimal", "until judged",
+        "Longest time in seconds to wait after the start for every real server to be judged "
+        "once; at most 30 unless given.",
+        origin="keepalived", bounds=(0, 1000)),
+    row("R", "syncgroup", "name", "",
+        "Instances of one group change state together.",
+        origin="keepalived"),
+    row("R", "syncdaemon", "text", "",
+        "INTERFACE [ID]: connection synchronisation that follows the role; the ID is 0 to 255.",
+        origin="keepalived"),
+    row("R", "track", "text", "",
+        "interface NAME [weight N], script NAME [weight N] or virtual ADDRESS:PORT weight N. "
+        "Without weight a failure is a fault.",
+        origin="keepalived", many=True),
+    row("R", "notify", "argv", "",
+        "Program to run on each change of state, with the words INSTANCE, NAME, STATE and "
+        "PRIORITY.",
+        origin="keepalived"),
+    row("R", "lease", "yesno", "yes",
+        "Give addresses a limited lifetime in the kernel, so that they vanish when lvsd can't "
+        "renew them.",
+        origin="lvsd"),
+)
+
+SCRIPT = (
+    row("S", "command", "argv", "",
+        "The program and its arguments. Required. No shell is used.",
+        origin="lvsd"),
+    row("S", "interval", "decimal", "1",
+        "Seconds between two runs.",
+        origin="keepalived", bounds=(0.1, 86400)),
+    row("S", "timeout", "decimal", "the interval",
+        "Seconds after which a run counts as failed.",
+        origin="keepalived", bounds=(0.1, 86400)),
+    row("S", "rise", "integer", "1",
+        "Good runs in a row until the script counts as up.",
+        origin="keepalived", bounds=COUNT),
+    row("S", "fall", "integer", "1",
+        "Failed runs in a row until the script counts as down.",
+        origin="keepalived", bounds=COUNT),
+    row("S", "user", "name", "lvsd's own",
+        "The user to run as.",
+        origin="keepalived"),
+)
+# fmt: on

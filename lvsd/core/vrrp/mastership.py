@@ -1,0 +1,93 @@
+"""MASTER: becoming it, advertising, announcing, and what it makes of other bidders.
+
+Orders that matter: advert, then VIPs (`desired` has them from the same step on), then the
+announcement once the kernel confirmed them. The ways out are in `departure`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from lvsd.core.vrrp.departure import change, lease_expired, yield_to
+from lvsd.core.vrrp.events import (
+    AdvertReceived,
+    Announce,
+    Effect,
+    LowerPriorityHeard,
+    State,
+)
+from lvsd.core.vrrp.router import (
+    VirtualRouter,
+    desired,
+    effective_priority,
+    lease_ends_at,
+)
+from lvsd.core.vrrp.sending import Stepped, count, send_advert
+from lvsd.core.vrrp.timers import ANNOUNCE_DELAY, RETRY_DELAY
+
+
+def promote(vr: VirtualRouter, now: float) -> Stepped:
+    """BACKUP → MASTER: the advert first; `desired` has the VIPs from here on (design rule 1)."""
+    vr = replace(
+        vr,
+        wants_master=False,
+        preempt_at=None,
+        master=vr.source,
+        bound=False,
+        announced=(),
+        announce_at=None,
+        vip_failures=0,
+        leased_at=None,
+        refreshed_at=now,
+    )
+    vr, advert = send_advert(vr, effective_priority(vr), now)
+    vr, told = change(count(vr, "became_master"), State.MASTER, vr.takeover, now)
+    return replace(vr, holding=True, takeover=""), advert + told
+
+
+def master_heard(vr: VirtualRouter, event: AdvertReceived, now: float) -> Stepped:
+    """RFC 5798 §6.4.3; RFC 9568 asks for the answer to a lower bidder."""
+    theirs, ours = event.advert.priority, effective_priority(vr)
+    if theirs == 0:
+        return send_advert(vr, ours, now)
+    if theirs > ours:
+        return yield_to(vr, event, f"higher priority {theirs} from {event.source}", now)
+    assert vr.source is not None  # else it would be a fault
+    if theirs == ours:
+        if event.source == vr.source:
+            return vr, ()  # our own advert, or an address conflict: not an election
+        if int(event.source) > int(vr.source):
+            words = f"equal priority {theirs} and higher address from {event.source}"
+            return yield_to(vr, event, words, now)
+    vr, effects = send_advert(count(vr, "lower_priority_heard"), ours, now)
+    effects += (LowerPriorityHeard(event.source, theirs),)
+    if vr.announced and (vr.announce_at is None or vr.announce_at - now < ANNOUNCE_DELAY - 1):
+        # At most one burst a second, or a hostile neighbour makes us flood the link.
+        vr = replace(vr, announce_at=now + ANNOUNCE_DELAY)
+        effects += (Announce(vr.announced),)
+    return vr, effects
+
+
+def master_deadline(vr: VirtualRouter, now: float) -> Stepped:
+    ends_at = lease_ends_at(vr)
+    if ends_at is not None and now >= ends_at:
+        return lease_expired(vr, now)
+    effects: tuple[Effect, ...] = ()
+    if vr.adver_at is not None and now >= vr.adver_at:
+        vr, effects = send_advert(vr, effective_priority(vr), now)
+    if vr.announce_at is not None and now >= vr.announce_at:
+        again = (Announce(vr.announced),) if vr.announced else ()
+        return replace(vr, announce_at=None), effects + again
+    return vr, effects
+
+
+def vips_bound(vr: VirtualRouter, now: float) -> Stepped:
+    """Announce what has not been announced yet; the lease runs from the first confirmation."""
+    if vr.leased_at is None:
+        vr = replace(vr, leased_at=now, refreshed_at=now)
+    addresses = tuple(vip.address for vip in desired(vr))
+    new = tuple(address for address in addresses if address not in vr.announced)
+    vr = replace(vr, bound=True, vip_failures=0, retry_delay=RETRY_DELAY, announced=addresses)
+    if not new:
+        return vr, ()
+    return replace(vr, announce_at=now + ANNOUNCE_DELAY), (Announce(new),)
