@@ -35,7 +35,8 @@ class Resolver:
             try:
                 found = socket.getaddrinfo(name, None, kind, socket.SOCK_STREAM)
             except (OSError, UnicodeError) as problem:
-                raise LookupError(str(problem)) from problem
+                reason = (problem.strerror if isinstance(problem, OSError) else "") or str(problem)
+                raise LookupError(reason) from problem
             self._hosts[name, family] = ipaddress.ip_address(str(found[0][4][0]).split("%")[0])
         return self._hosts[name, family]
 

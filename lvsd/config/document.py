@@ -7,6 +7,7 @@ so that one run shows the faults inside the block too.
 
 from __future__ import annotations
 
+import errno
 import glob
 import hashlib
 import os
@@ -20,6 +21,8 @@ from lvsd.config.diagnostics import LIMIT, BadValue, Place, Report
 from lvsd.config.rows import OPENERS, Directive, G, P, R, S
 from lvsd.config.syntax import Statement, statements
 
+#: Bytes of one file that are read; the largest farm is far below.
+MAX_SIZE = 64 << 20
 #: What may hold bytes that are no UTF-8.
 _ANY_BYTES = frozenset(("request", "receive", "real", "real6", "servicename", "comment"))
 
@@ -108,12 +111,10 @@ class Document:
         if path in self.overlay:
             return self.overlay[path]
         try:
-            if self._open and not stat.S_ISREG(os.stat(path).st_mode):
-                # A pipe or a device could block the daemon, or never end.
-                self.report.error(place, f"can't include {path}: not a regular file")
-                return None
-            with open(path, "rb") as file:
-                return file.read()
+            data = _regular(path)
+            if len(data) <= MAX_SIZE:
+                return data
+            self.report.error(place, f"can't read {path}: longer than {MAX_SIZE >> 20} MiB")
         except OSError as problem:
             self.report.error(place, f"can't read {path}: {problem.strerror}")
         except ValueError as problem:
@@ -294,6 +295,23 @@ class Document:
             kinds = " or ".join(f"{kind}=" for kind in sorted(scopes - {G}))
             text = f"{line.name} belongs in a {kinds} block, not in a {section.kind}= block"
         self.report.error(line.place, text)
+
+
+def _regular(path: str) -> bytes:
+    """The content of a regular file, and no more than a byte over MAX_SIZE. Raises OSError.
+
+    A pipe or a device could block the daemon, or never end.
+    """
+    with open(path, "rb", opener=_at_once) as file:
+        mode = os.fstat(file.fileno()).st_mode
+        if not stat.S_ISREG(mode):
+            raise OSError(errno.EINVAL, "not a regular file", path)
+        return file.read(MAX_SIZE + 1)
+
+
+def _at_once(path: str, flags: int) -> int:
+    """Open without waiting for a pipe's writer (open(2), O_NONBLOCK), nor taking a terminal."""
+    return os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)
 
 
 def _strays(lines: Sequence[Statement]) -> tuple[set[int], set[int]]:

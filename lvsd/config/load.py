@@ -49,6 +49,14 @@ def loads(
     return config
 
 
+def _look_for_folder(document: Document) -> None:
+    """Warn when the log file cannot be created where logfile= says."""
+    folder = os.path.dirname(document.globals.value("logfile", ""))
+    if folder and not os.path.isdir(folder):
+        text = f"the folder {folder} does not exist: nothing is logged there"
+        document.report.warn(document.globals.place("logfile"), text)
+
+
 def _config(document: Document, path: str, resolver: Resolver, interfaces: Sequence[str]) -> Config:
     found = services.build(document, resolver)
     scripts = routers.build_scripts(document)
@@ -56,7 +64,9 @@ def _config(document: Document, path: str, resolver: Resolver, interfaces: Seque
     vrrp = routers.build(document, scripts, found.names, interfaces, has_services)
     report = document.report
     if not document.sections and not report.errors:
-        report.warn(Place(path), "nothing to do: there is no virtual= and no vrrp= block")
+        # Also what a truncated file looks like: a reload must not take everything away.
+        report.error(Place(path), "nothing to do: there is no virtual= and no vrrp= block")
+    _look_for_folder(document)
     return Config(
         virtuals=tuple(found.virtuals),
         routers=vrrp,

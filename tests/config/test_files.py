@@ -53,7 +53,7 @@ def test_a_missing_include_is_an_error_and_an_empty_glob_a_warning(tmp_path):
         found
         == f"{tmp_path}/a:1:9: error: can't read {tmp_path}/nothing: No such file or directory"
     )
-    (tmp_path / "a").write_text("include=*.none\n")
+    (tmp_path / "a").write_text("include=*.none\nvirtual=1.2.3.4:80\n")
     assert any("no file matches" in w for w in load(tmp_path / "a").warnings)
 
 
@@ -70,7 +70,7 @@ def test_a_missing_file_a_folder_and_a_file_without_permission(tmp_path, monkeyp
     assert "Permission denied" in errors(secret)[0]
 
 
-def _refuse(path, mode="r"):
+def _refuse(path, mode="r", opener=None):
     raise PermissionError(13, "Permission denied", path)
 
 
@@ -88,14 +88,35 @@ def test_a_binary_file_is_one_error(tmp_path):
 
 
 @pytest.mark.parametrize("data", [b"", b"\n", b"# nothing\n", b"\xef\xbb\xbf\r\n"])
-def test_an_empty_file_loads_with_a_warning(data):
-    config = loads(data, "e.conf")
-    assert config.virtuals == ()
-    assert any("nothing to do" in w for w in config.warnings)
+def test_an_empty_file_is_an_error_for_it_may_be_a_truncated_one(data):
+    with pytest.raises(ConfigError, match="nothing to do"):
+        loads(data, "e.conf")
+
+
+@pytest.mark.parametrize("path", ["/dev/zero", "/dev/null", "pipe"])
+def test_a_pipe_or_a_device_is_refused_without_waiting(tmp_path, path):
+    os.mkfifo(tmp_path / "pipe")
+    (found,) = errors(tmp_path / path)
+    assert found.endswith(f"can't read {tmp_path / path}: not a regular file")
+
+
+def test_a_file_too_long_to_be_a_configuration_is_refused(tmp_path):
+    with (tmp_path / "a").open("wb") as file:
+        file.truncate(1 << 40)
+    (found,) = errors(tmp_path / "a")
+    assert found.endswith(f"can't read {tmp_path}/a: longer than 64 MiB")
+
+
+def test_a_log_file_in_a_missing_folder_is_told(tmp_path):
+    config = loads(f'logfile="{tmp_path}/none/log"\nvirtual=1.2.3.4:80\n'.encode(), "l.conf")
+    told = (
+        f"l.conf:1:9: warning: the folder {tmp_path}/none does not exist: nothing is logged there"
+    )
+    assert told in config.warnings
 
 
 def test_a_byte_order_mark_and_returns_are_dropped():
-    assert loads(b'\xef\xbb\xbfautoreload=yes\r\nlogfile="/x"\r\n').autoreload
+    assert loads(b"\xef\xbb\xbfautoreload=yes\r\nvirtual=1.2.3.4:80\r\n").autoreload
 
 
 def test_the_errors_of_one_file_are_cut_at_fifty():

@@ -75,12 +75,12 @@ def test_trailing_blanks_comments_and_returns_are_dropped(load_text, line):
 
 
 def test_logfile_takes_a_path_or_a_facility_with_or_without_quotes(load_text):
-    assert load_text('logfile="local0"').logfile == "local0"
-    assert load_text("logfile=/x").logfile == "/x"
+    assert load_text('logfile="local0"\nvirtual=1.2.3.4:80').logfile == "local0"
+    assert load_text("logfile=/x\nvirtual=1.2.3.4:80").logfile == "/x"
 
 
 def test_supervised_and_fork_are_accepted_with_a_notice(load_text):
-    config = load_text("supervised\nfork=yes\n")
+    config = load_text("supervised\nfork=yes\nvirtual=1.2.3.4:80\n")
     assert sum("has no effect" in w for w in config.warnings) == 2
 
 
