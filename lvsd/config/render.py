@@ -7,6 +7,7 @@ it as the last good configuration.
 from __future__ import annotations
 
 from lvsd.config.services import FLAG_NAMES
+from lvsd.config.tuning import tuned
 from lvsd.config.vips import SCOPES
 from lvsd.core.model import (
     Check,
@@ -111,7 +112,15 @@ def _router(router: RouterConfig) -> str:
     if router.notify:
         members.append(("notify", _argv(router.notify)))
     members.append(("lease", _yesno(router.lease)))
+    members += [(word, _value(value)) for word, value in tuned(router)]
     return _block(f"vrrp={router.name}", members)
+
+
+def _value(value: object) -> str:
+    """A value of a type that says how it is written."""
+    if isinstance(value, bool):
+        return _yesno(value)
+    return _seconds(value) if isinstance(value, float) else str(value)
 
 
 def _vip(vip: Vip) -> str:

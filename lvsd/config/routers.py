@@ -13,6 +13,7 @@ from typing import Any
 
 from lvsd.config.diagnostics import BadValue, Place, Report, proposal
 from lvsd.config.document import Document, Section, Setting
+from lvsd.config.tuning import tuning
 from lvsd.config.values import interface_name
 from lvsd.config.vips import vip
 from lvsd.core.model import (
@@ -133,6 +134,7 @@ def _router(
         notify=section.value("notify", ()),
         lease=section.value("lease", True),
         has_services=has_services,
+        **tuning(section),
     )
 
 

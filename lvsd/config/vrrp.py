@@ -69,6 +69,30 @@ ROUTER = (
         "Program to run on each change of state, with the words INSTANCE, NAME, STATE and "
         "PRIORITY.",
         origin="keepalived"),
+    row("R", "downtimeradverts", "integer", "3",
+        "Advertisements that may be missed before another director takes over; the same on both "
+        "directors. The lifetime of the addresses in the kernel follows it.",
+        origin="keepalived", bounds=(1, 100)),
+    row("R", "garpmasterrepeat", "integer", "5",
+        "How often each address is announced (gratuitous ARP, unsolicited neighbour "
+        "advertisement) on becoming master, and again after garpmasterdelay.",
+        origin="keepalived", bounds=(1, 100)),
+    row("R", "garpmasterdelay", "decimal", "5",
+        "Seconds until addresses are announced a second time; 0: once is enough.",
+        origin="keepalived", bounds=(0, 3600)),
+    row("R", "garpmasterrefresh", "decimal", "0",
+        "Seconds between announcements for as long as this director is master; 0: none.",
+        origin="keepalived", bounds=(0, 86400)),
+    row("R", "garpmasterrefreshrepeat", "integer", "1",
+        "How often each address is announced at each garpmasterrefresh.",
+        origin="keepalived", bounds=(1, 100)),
+    row("R", "garplowerpriorepeat", "integer", "garpmasterrepeat",
+        "How often each address is announced when a director of lower priority claims to be "
+        "master, at most once a second; 0: not at all.",
+        origin="keepalived", bounds=(0, 100)),
+    row("R", "garplowerpriodelay", "decimal", "garpmasterdelay",
+        "Seconds until that is repeated; 0: it is not.",
+        origin="keepalived", bounds=(0, 3600)),
     row("R", "lease", "yesno", "yes",
         "Give addresses a limited lifetime in the kernel, so that they vanish when lvsd can't "
         "renew them.",

@@ -319,7 +319,9 @@ class RouterConfig:
     `peers` non-empty means unicast. `lease` False installs addresses for ever.
     `startupdelay` None means the default of design rule 3. `has_services` says that the
     configuration has virtual services, so the router waits for the child's word before it
-    leaves INITIALIZE.
+    leaves INITIALIZE. `downtimeradverts` is the number of adverts a BACKUP does without.
+    The `garp*` words are keepalived's: repeats are rounds of announcements, delays seconds to the
+    second burst (0 for none), `garpmasterrefresh` seconds between announcements while MASTER.
     """
 
     name: str
@@ -343,6 +345,13 @@ class RouterConfig:
     notify: tuple[str, ...] = ()
     lease: bool = True
     has_services: bool = False
+    downtimeradverts: int = 3
+    garpmasterrepeat: int = 5
+    garpmasterdelay: float = 5.0
+    garpmasterrefresh: float = 0.0
+    garpmasterrefreshrepeat: int = 1
+    garplowerpriorepeat: int = 5
+    garplowerpriodelay: float = 5.0
 
     @property
     def key(self) -> tuple[str, int, Family]:

@@ -51,3 +51,9 @@ def test_the_lease_is_the_largest_that_ends_before_a_peers_patience(hundredths: 
 def test_relief_is_waited_for_as_long_as_the_longest_skew() -> None:
     assert relief_timeout(config(advertint=5.0)) == 1.0
     assert relief_timeout(config(version=3, advertint=5.0)) == 5.0
+
+
+@pytest.mark.parametrize(("adverts", "lease"), [(1, 2), (2, 2), (4, 3), (10, 9), (100, 99)])
+def test_patience_and_lease_follow_downtimeradverts(adverts: int, lease: int) -> None:
+    assert lease_seconds(config(downtimeradverts=adverts)) == lease
+    assert master_down_interval(2, 100, 1.0, adverts) == adverts + 156 / 256

@@ -60,6 +60,7 @@ def _cleared(vr: VirtualRouter) -> VirtualRouter:
         vr,
         adver_at=None,
         announce_at=None,
+        reannounce_at=None,
         announced=(),
         bound=False,
         leased_at=None,
@@ -105,7 +106,8 @@ def overslept(vr: VirtualRouter, now: float) -> bool:
     """Whether a MASTER was silent for longer than the keenest possible peer waits."""
     if vr.state is not State.MASTER or vr.relieve_at is not None:
         return False
-    keenest = master_down_interval(vr.config.version, 255, vr.config.advertint)
+    config = vr.config
+    keenest = master_down_interval(config.version, 255, config.advertint, config.downtimeradverts)
     return now - vr.sent_at > keenest
 
 

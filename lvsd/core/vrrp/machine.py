@@ -53,6 +53,7 @@ from lvsd.core.vrrp.mastership import (
     master_deadline,
     master_heard,
     promote,
+    refresh_changed,
     vips_bound,
 )
 from lvsd.core.vrrp.router import (
@@ -236,6 +237,8 @@ def _reconfigured(vr: VirtualRouter, event: Reconfigured, now: float) -> Stepped
     vr = replace(vr, announced=tuple(a for a in vr.announced if a in wished))
     if vr.adver_at is not None:
         vr = replace(vr, adver_at=min(vr.adver_at, now + config.advertint))
+    if config.garpmasterrefresh != old.config.garpmasterrefresh:
+        vr = refresh_changed(vr, now)
     if not config.startupdelay:
         vr = replace(vr, hold_at=None)
     if vr.wants_master and not config.syncgroup and not faults(vr):

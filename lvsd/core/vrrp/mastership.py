@@ -23,7 +23,7 @@ from lvsd.core.vrrp.router import (
     lease_ends_at,
 )
 from lvsd.core.vrrp.sending import Stepped, count, send_advert
-from lvsd.core.vrrp.timers import ANNOUNCE_DELAY, RETRY_DELAY
+from lvsd.core.vrrp.timers import BURST_INTERVAL, RETRY_DELAY
 
 
 def promote(vr: VirtualRouter, now: float) -> Stepped:
@@ -61,14 +61,23 @@ def master_heard(vr: VirtualRouter, event: AdvertReceived, now: float) -> Steppe
             return yield_to(vr, event, words, now)
     vr, effects = send_advert(count(vr, "lower_priority_heard"), ours, now)
     effects += (LowerPriorityHeard(event.source, theirs),)
-    if vr.announced and (vr.announce_at is None or vr.announce_at - now < ANNOUNCE_DELAY - 1):
+    if vr.announced and vr.config.garplowerpriorepeat and now - vr.burst_at >= BURST_INTERVAL:
         # At most one burst a second, or a hostile neighbour makes us flood the link.
-        vr = replace(vr, announce_at=now + ANNOUNCE_DELAY)
-        effects += (Announce(vr.announced),)
+        rounds, delay = vr.config.garplowerpriorepeat, vr.config.garplowerpriodelay
+        effects += (Announce(vr.announced, rounds),)
+        vr = _burst(vr, rounds, delay, now)
     return vr, effects
 
 
+def _burst(vr: VirtualRouter, rounds: int, delay: float, now: float) -> VirtualRouter:
+    """A burst goes out now; the second one follows after `delay` seconds, 0 for none."""
+    if not delay:
+        return replace(vr, burst_at=now)
+    return replace(vr, burst_at=now, announce_at=now + delay, announce_rounds=rounds)
+
+
 def master_deadline(vr: VirtualRouter, now: float) -> Stepped:
+    """The lease first, then the advert, then announcements that are due."""
     ends_at = lease_ends_at(vr)
     if ends_at is not None and now >= ends_at:
         return lease_expired(vr, now)
@@ -76,9 +85,23 @@ def master_deadline(vr: VirtualRouter, now: float) -> Stepped:
     if vr.adver_at is not None and now >= vr.adver_at:
         vr, effects = send_advert(vr, effective_priority(vr), now)
     if vr.announce_at is not None and now >= vr.announce_at:
-        again = (Announce(vr.announced),) if vr.announced else ()
-        return replace(vr, announce_at=None), effects + again
+        if vr.announced:
+            effects += (Announce(vr.announced, vr.announce_rounds),)
+        vr = replace(vr, announce_at=None)
+    if vr.reannounce_at is not None and now >= vr.reannounce_at:
+        if vr.announced:
+            effects += (Announce(vr.announced, vr.config.garpmasterrefreshrepeat),)
+        vr = replace(vr, reannounce_at=_next_refresh(vr, now))
     return vr, effects
+
+
+def _next_refresh(vr: VirtualRouter, now: float) -> float | None:
+    return now + vr.config.garpmasterrefresh if vr.config.garpmasterrefresh else None
+
+
+def refresh_changed(vr: VirtualRouter, now: float) -> VirtualRouter:
+    """A reload changed `garpmasterrefresh`: it counts from now, where something is announced."""
+    return replace(vr, reannounce_at=_next_refresh(vr, now) if vr.announced else None)
 
 
 def vips_bound(vr: VirtualRouter, now: float) -> Stepped:
@@ -90,4 +113,7 @@ def vips_bound(vr: VirtualRouter, now: float) -> Stepped:
     vr = replace(vr, bound=True, vip_failures=0, retry_delay=RETRY_DELAY, announced=addresses)
     if not new:
         return vr, ()
-    return replace(vr, announce_at=now + ANNOUNCE_DELAY), (Announce(new),)
+    if vr.reannounce_at is None:
+        vr = replace(vr, reannounce_at=_next_refresh(vr, now))
+    rounds = vr.config.garpmasterrepeat
+    return _burst(vr, rounds, vr.config.garpmasterdelay, now), (Announce(new, rounds),)

@@ -86,7 +86,11 @@ class VirtualRouter:
     #: Whether the kernel may hold a VIP of ours.
     holding: bool = False
     announced: tuple[IPAddress, ...] = ()
+    #: The second burst: when, and how many rounds. When the last burst was, and the next refresh.
     announce_at: float | None = None
+    announce_rounds: int = 0
+    burst_at: float = 0.0
+    reannounce_at: float | None = None
     vip_failures: int = 0
     #: The last refresh asked for, and the time of asking for the last one confirmed.
     refreshed_at: float = 0.0
@@ -122,7 +126,7 @@ def _deadlines(vr: VirtualRouter) -> tuple[float | None, ...]:
         return (vr.hold_at, vr.patience_at, vr.retry_at)
     if vr.state is State.BACKUP:
         return (vr.master_down_at,)
-    return (vr.adver_at, vr.announce_at, lease_ends_at(vr))
+    return (vr.adver_at, vr.announce_at, vr.reannounce_at, lease_ends_at(vr))
 
 
 def lease_ends_at(vr: VirtualRouter) -> float | None:
@@ -224,7 +228,10 @@ def effective_priority(vr: VirtualRouter) -> int:
 
 def patience(vr: VirtualRouter) -> float:
     """This router's master-down interval, with the interval it presently believes in."""
-    return master_down_interval(vr.config.version, effective_priority(vr), vr.master_interval)
+    config = vr.config
+    return master_down_interval(
+        config.version, effective_priority(vr), vr.master_interval, config.downtimeradverts
+    )
 
 
 def advertisement(vr: VirtualRouter, priority: int) -> Advertisement:

@@ -6,10 +6,10 @@ import math
 
 from lvsd.core.model import RouterConfig
 
-#: Adverts that may be missed before a BACKUP acts (keepalived's down_timer_adverts).
+#: Adverts that may be missed before a BACKUP acts, unless `downtimeradverts=` says otherwise.
 DOWN_TIMER_ADVERTS = 3
-#: The second burst of announcements follows this long after the first.
-ANNOUNCE_DELAY = 5.0
+#: Seconds between two bursts of announcements against lower bidders, at least.
+BURST_INTERVAL = 1.0
 #: How long a router with services waits for the child's word at most (design rule 3).
 STARTUP_DELAY = 30.0
 #: An orderly stop waits this long after the new master's advert for its announcement.
@@ -38,20 +38,25 @@ def skew_time(version: int, priority: int, interval: float) -> float:
     return (256 - priority) / 256 * (1.0 if version == 2 else interval)
 
 
-def master_down_interval(version: int, priority: int, interval: float) -> float:
-    """Seconds without an advert after which a BACKUP takes over (RFC 3768, RFC 5798 §6.1)."""
-    return DOWN_TIMER_ADVERTS * interval + skew_time(version, priority, interval)
+def master_down_interval(
+    version: int, priority: int, interval: float, adverts: int = DOWN_TIMER_ADVERTS
+) -> float:
+    """Seconds without an advert after which a BACKUP takes over (RFC 3768, RFC 5798 §6.1).
+
+    `adverts` is 3 in the RFCs; `downtimeradverts=` may say otherwise.
+    """
+    return adverts * interval + skew_time(version, priority, interval)
 
 
 def lease_seconds(config: RouterConfig) -> int | None:
     """The `valid_lft` of the VIPs, whole seconds; None when the operator wants none.
 
-    The largest lease with lease + 1 ≤ 3 × advertint, so that the kernel (late by up to a second)
-    has removed the VIP of a dead node before its peer's patience ends; at least 2.
+    The largest lease with lease + 1 ≤ downtimeradverts × advertint, so that the kernel (late by up
+    to a second) has removed the VIP of a dead node before its peer's patience ends; at least 2.
     """
     if not config.lease:
         return None
-    return max(2, math.floor(DOWN_TIMER_ADVERTS * config.advertint + 1e-9) - 1)
+    return max(2, math.floor(config.downtimeradverts * config.advertint + 1e-9) - 1)
 
 
 def relief_timeout(config: RouterConfig) -> float:

@@ -1,0 +1,44 @@
+"""The finer words of a `vrrp=` block: those whose field in RouterConfig has the same name.
+
+Only what needs a rule of its own stands here as code; the rest is the table's bounds and the
+defaults of the model. The normal form names a word where it differs from its default.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from lvsd.config.document import Section
+from lvsd.core.model import RouterConfig
+
+_WORDS = (
+    "downtimeradverts",
+    "garpmasterrepeat",
+    "garpmasterdelay",
+    "garpmasterrefresh",
+    "garpmasterrefreshrepeat",
+)
+_DEFAULTS = {field.name: field.default for field in dataclasses.fields(RouterConfig)}
+#: Words that follow another one unless they are given.
+_FOLLOWERS = {
+    "garplowerpriorepeat": "garpmasterrepeat",
+    "garplowerpriodelay": "garpmasterdelay",
+}
+
+
+def tuning(section: Section) -> dict[str, Any]:
+    """The fields of a RouterConfig that these words set."""
+    found = {word: section.value(word, _DEFAULTS[word]) for word in _WORDS}
+    followers = {word: section.value(word, found[lead]) for word, lead in _FOLLOWERS.items()}
+    return found | followers
+
+
+def tuned(router: RouterConfig) -> list[tuple[str, Any]]:
+    """The words to write, with their values as the model has them."""
+    members = [(word, getattr(router, word)) for word in _WORDS]
+    told = [(word, value) for word, value in members if value != _DEFAULTS[word]]
+    for word, lead in _FOLLOWERS.items():
+        if getattr(router, word) != getattr(router, lead):
+            told.append((word, getattr(router, word)))
+    return told

@@ -1,0 +1,67 @@
+"""The finer words of a vrrp= block: values, defaults, refusals, and the normal form."""
+
+import pytest
+
+from lvsd.config import ConfigError, render
+
+PAIR = "vrrp=VI_1\n\tinterface=eth0\n\tvirtualrouterid=51\n\taddress=192.168.1.1\n"
+
+
+def router(load_text, lines, head=PAIR):
+    """The router of a block with these lines; its normal form must load back to the same."""
+    config = load_text(head + "".join(f"\t{line}\n" for line in lines.split("\n")))
+    assert load_text(render(config)) == config
+    (found,) = config.routers
+    return found
+
+
+def refusal(load_text, lines, head=PAIR):
+    with pytest.raises(ConfigError) as caught:
+        load_text(head + "".join(f"\t{line}\n" for line in lines.split("\n")))
+    return "; ".join(error.text for error in caught.value.errors)
+
+
+@pytest.mark.parametrize(
+    ("line", "field", "value"),
+    [
+        ("downtimeradverts=5", "downtimeradverts", 5),
+        ("garpmasterrepeat=2", "garpmasterrepeat", 2),
+        ("garpmasterdelay=0.5", "garpmasterdelay", 0.5),
+        ("garpmasterrefresh=60", "garpmasterrefresh", 60),
+        ("garpmasterrefreshrepeat=2", "garpmasterrefreshrepeat", 2),
+        ("garplowerpriorepeat=0", "garplowerpriorepeat", 0),
+        ("garplowerpriodelay=0", "garplowerpriodelay", 0),
+    ],
+)
+def test_a_word_sets_its_field_and_survives_the_normal_form(load_text, line, field, value):
+    found = router(load_text, line)
+    assert getattr(found, field) == value != getattr(router(load_text, "priority=100"), field)
+
+
+def test_defaults_are_keepaliveds(load_text):
+    found = router(load_text, "priority=100")
+    assert found.downtimeradverts == 3
+    assert (found.garpmasterrepeat, found.garpmasterdelay) == (5, 5)
+    assert (found.garpmasterrefresh, found.garpmasterrefreshrepeat) == (0, 1)
+    assert (found.garplowerpriorepeat, found.garplowerpriodelay) == (5, 5)
+
+
+def test_the_answer_to_a_lower_bidder_follows_the_first_announcement(load_text):
+    found = router(load_text, "garpmasterrepeat=2\ngarpmasterdelay=1")
+    assert (found.garplowerpriorepeat, found.garplowerpriodelay) == (2, 1)
+    found = router(load_text, "garpmasterrepeat=2\ngarplowerpriorepeat=5")
+    assert (found.garpmasterrepeat, found.garplowerpriorepeat) == (2, 5)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "downtimeradverts=0",
+        "downtimeradverts=101",
+        "garpmasterrepeat=0",
+        "garpmasterrefreshrepeat=0",
+        "garpmasterdelay=3601",
+    ],
+)
+def test_a_value_out_of_bounds_is_refused(load_text, line):
+    assert "must be from" in refusal(load_text, line)
