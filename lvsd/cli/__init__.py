@@ -84,8 +84,14 @@ Add = Callable[[str, Command, str], argparse.ArgumentParser]
 def _add_local(add: Add) -> None:
     """The commands that need no running daemon."""
     run = add("run", _run, "the daemon, in the foreground; what the unit starts")
-    run.add_argument("--runtime-dir", metavar="DIR", default=_directory("RUNTIME", "/run/lvsd"))
-    run.add_argument("--state-dir", metavar="DIR", default=_directory("STATE", "/var/lib/lvsd"))
+    runtime_dir, state_dir = (
+        _directory("RUNTIME", "/run/lvsd"),
+        _directory("STATE", "/var/lib/lvsd"),
+    )
+    kept = f"what must be known after a restart (default {state_dir})"
+    lost = f"lock and last good configuration (default {runtime_dir})"
+    run.add_argument("--runtime-dir", metavar="DIR", default=runtime_dir, help=lost)
+    run.add_argument("--state-dir", metavar="DIR", default=state_dir, help=kept)
     run.add_argument(
         "--table",
         choices=("kernel", "none"),
@@ -96,13 +102,13 @@ def _add_local(add: Add) -> None:
     check.add_argument("--print", action="store_true", help="print the normal form on stdout")
     plan = add("plan", _plan, "what applying the configuration would change; changes nothing")
     plan.add_argument("--json", action="store_true", help="for programs")
-    plan.add_argument("--state-dir", metavar="DIR", default=_directory("STATE", "/var/lib/lvsd"))
+    plan.add_argument("--state-dir", metavar="DIR", default=state_dir, help=kept)
     for command in (run, check, plan):
         command.add_argument(
             "--node", metavar="NAME", default="", help="this director (default short host name)"
         )
     words = add("help", _help, "what a word of the configuration means")
-    words.add_argument("directive", metavar="DIRECTIVE", nargs="?", default="")
+    words.add_argument("directive", metavar="DIRECTIVE", nargs="?", default="", help="as quorum")
 
 
 def _add_asking(add: Add) -> None:

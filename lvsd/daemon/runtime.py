@@ -22,6 +22,8 @@ from lvsd.daemon.options import RunOptions
 #: Who may read status and metrics.
 GROUP = "lvsd"
 SOCKET_MODE = 0o660
+#: Bytes of a socket's path: sun_path of unix(7) without its final zero.
+LONGEST_SOCKET = 107
 _BACKLOG = 64
 #: Bounds of one request answered by main: bytes, seconds, and how many at a time.
 _LARGEST_REQUEST, _REQUEST_TIMEOUT, _REQUESTS = 16 << 10, 2.0, 16
@@ -36,12 +38,19 @@ class Runtime:
 
     def __init__(self, options: RunOptions) -> None:
         self._path = options.socket
+        if len(os.fsencode(options.socket)) > LONGEST_SOCKET:
+            raise RuntimeRefused(
+                f"{options.socket}: the path of a socket has at most {LONGEST_SOCKET} bytes (unix(7))"
+            )
         try:
             os.makedirs(options.runtime_dir, mode=0o755, exist_ok=True)
             os.makedirs(os.path.dirname(options.socket) or ".", mode=0o755, exist_ok=True)
             self._lock = _lock(os.path.join(options.runtime_dir, "lvsd.lock"))
         except OSError as error:
-            raise RuntimeRefused(f"{error.filename}: {error.strerror}") from error
+            text = f"{error.filename}: {error.strerror}"
+            if isinstance(error, PermissionError) and os.geteuid() != 0:
+                text += " (lvsd run needs root)"
+            raise RuntimeRefused(text) from error
         try:
             self.listener = _listen(options.socket)
         except OSError as error:

@@ -102,9 +102,15 @@ class Main:
         self._leave = asyncio.Event()
         self._hurry = asyncio.Event()
         self._calm = asyncio.Event()
-        self._routers = Routers(self._guard, self)
+        try:
+            self._routers = Routers(self._guard, self)
+        except PermissionError:
+            text = "lvsd run needs root, or the capabilities CAP_NET_ADMIN and CAP_NET_RAW"
+            print(f"lvsd: {text}", file=sys.stderr)
+            self._guard.release()
+            return 1
         self._stopgap = Stopgap(self._runtime.listener, self._minimal_status)
-        self._child = Child(self._options, self._runtime.listener.fileno(), self)
+        self._child = Child(self._options, self._runtime.listener.fileno(), self, self._since)
         try:
             await self._routers.links.read()
         except OSError as error:
@@ -138,7 +144,9 @@ class Main:
             case Hello():
                 self._on_hello(message)
             case Refused(errors):
-                _log.error("start_failed", error=errors[0] if errors else "configuration refused")
+                # The child has printed them already, each on a line of its own.
+                reason = "refused for what the lines above say" if errors else "refused"
+                _log.error("start_failed", error=reason, errors=len(errors))
                 self._fail()
             case messages.Routers(routers):
                 self._on_routers([messages.router_from_wire(r) for r in routers])
@@ -216,9 +224,9 @@ class Main:
         if self._routers.core.stopped():
             self._calm.set()
 
-    def router_event(self, event: str, fields: dict[str, Any]) -> None:
+    def router_event(self, event: str, fields: dict[str, Any], level: str = "info") -> None:
         """Pass on to the child, which keeps the events and runs notify programs."""
-        self._child.send(RouterEvent(event, time.time(), fields))
+        self._child.send(RouterEvent(event, time.time(), fields, level))
 
     def stepdown_finished(self, key: Key, error: str) -> None:
         """Answer the commands that waited for this router, once all of theirs are done."""
