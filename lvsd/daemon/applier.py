@@ -53,13 +53,15 @@ class _Holding:
     """One router's wish and what the kernel confirmed of it.
 
     `held` is ours, with the interface index it was bound to; `foreign` the operator's. `refresh`
-    is the prebuilt batch that renews the lease. `settled` means the wish is fulfilled.
+    is the prebuilt batch that renews the lease. `bound` means everything wished is there,
+    `settled` that also everything else is gone.
     """
 
     wish: Wish = _NOTHING
     held: dict[Vip, int] = field(default_factory=dict)
     foreign: set[Vip] = field(default_factory=set)
     refresh: dict[Vip, AddressRequest] = field(default_factory=dict)
+    bound: bool = False
     settled: bool = False
     retry_at: float | None = None
     retry_delay: float = RETRY_DELAY
@@ -68,7 +70,8 @@ class _Holding:
         """Take a new wish; the same one again changes nothing."""
         if wish != self.wish:
             self.wish = wish
-            self.settled, self.retry_at, self.retry_delay = False, None, RETRY_DELAY
+            self.bound = self.settled = False
+            self.retry_at, self.retry_delay = None, RETRY_DELAY
 
     def settle(self) -> None:
         """The wish is fulfilled."""
@@ -124,27 +127,37 @@ class VipApplier:
         removed = [self._release(key, holding) for key, holding in due]
         for (key, holding), done in zip(due, removed, strict=True):
             failures = self._bind(key, holding) if holding.wish.vips else []
+            holding.bound = not failures
             if failures:
                 self._report(key, VipsFailed("; ".join(failures)))
+            elif holding.wish.vips:
+                self._report(key, VipsBound())
+            elif done:
+                self._report(key, VipsReleased())
             if failures or not done:
                 holding.retry(now)
             else:
                 holding.settle()
-                self._report(key, VipsBound() if holding.wish.vips else VipsReleased())
         for key in [k for k, h in self._holdings.items() if k not in wishes and h.settled]:
             del self._holdings[key]
 
     def refresh(self, key: Key, now: float) -> None:
         """Renew the lease of everything a router wishes, in one batch."""
         holding = self._holdings.get(key)
-        if holding is None or not holding.settled:
+        if holding is None or not holding.bound:
             return  # VipsFailed was told and the retry is under way
         failures = self._send(holding, holding.refresh)
         if failures:
+            holding.bound = False
             holding.retry(now)
             self._report(key, VipsFailed("; ".join(failures)))
         else:
             self._report(key, LeaseRefreshed())
+
+    def settled(self, key: Key) -> bool:
+        """Whether the kernel has exactly what the last wish of a router says."""
+        holding = self._holdings.get(key)
+        return holding is None or holding.settled
 
     def deadline(self) -> float | None:
         """When the earliest retry is due."""
@@ -284,7 +297,7 @@ class VipApplier:
         for vip in gone:
             holding.held.pop(vip, None)
             holding.foreign.discard(vip)
-        holding.settled = False
+        holding.bound = holding.settled = False
         addresses = tuple(vip.address for vip in gone if vip in holding.wish.vips)
         if addresses:
             self._report(key, VipsLost(addresses))

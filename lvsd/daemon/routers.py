@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from lvsd import log
@@ -33,6 +33,7 @@ from lvsd.core.vrrp import (
     State,
     StateChanged,
     TrackChanged,
+    VipsReleased,
     VirtualRouter,
     VirtualRouters,
     lease_seconds,
@@ -72,6 +73,7 @@ class Routers:
         self._desired: Mapping[Key, tuple[Vip, ...]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._introduced: set[Key] = set()
+        self._leaving: set[Key] = set()
         self._ready = False
         self._tracks: dict[tuple[TrackKind, str], bool] = {}
         self._shown: dict[Key, tuple[Any, ...]] = {}
@@ -86,7 +88,7 @@ class Routers:
         self.core, effects = self.core.configure(configs, sources, self._loop.time())
         self._perform(effects)
         self._ears.fit(vr.config for vr in self.core.routers.values())
-        for name in {c.interface for c in configs}:
+        for name in _interfaces(configs):
             self._tell_interface(name)
         self._run()
 
@@ -126,9 +128,7 @@ class Routers:
     def links_dumped(self) -> None:
         """Everything may be different."""
         self._applier.links_dumped()
-        for vr in self.core.routers.values():
-            self._touched.add(vr.config.interface)
-            self._touched.update(t.name for t in vr.config.tracks if t.kind is TrackKind.INTERFACE)
+        self._touched |= _interfaces(vr.config for vr in self.core.routers.values())
         self._wake_soon()
 
     def monitor_lost(self, error: str) -> None:
@@ -234,6 +234,10 @@ class Routers:
             },
             self._loop.time(),
         )
+        for key, vr in self.core.routers.items():
+            # MASTER came and went within one batch: the applier saw no wish and has no news.
+            if vr.holding and not desired[key] and self._applier.settled(key):
+                self._inbox.append((key, VipsReleased()))
 
     def _listen(self, desired: Mapping[Key, tuple[Vip, ...]]) -> None:
         """Hear others claim what we hold."""
@@ -253,17 +257,27 @@ class Routers:
             self._introduced.add(key)
             config = self.core.routers[key].config
             lease = lease_seconds(config)
-            self._applier.adopt(key, (*config.addresses, *config.excluded), lease=lease)
-            self._ears.fit(vr.config for vr in self.core.routers.values())
-            for (kind, name), up in self._tracks.items():
-                self._inbox.append((key, TrackChanged(Track(kind, name), up)))
-            for track in config.tracks:
-                if track.kind is TrackKind.INTERFACE:
-                    self._inbox.append((key, TrackChanged(track, self._up(track.name))))
-            self._inbox.append((key, LinkChanged(self._up(config.interface))))
-            self._inbox.append((key, SourceChanged(self._source(config))))
-            self._inbox.append((key, ServicesReady(self._ready)))
+            self._applier.adopt(key, _vips(config), lease=lease)
+            self._acquaint(key, config)
             self._inbox.append((key, Startup()))
+        # One that was wanted back while it stopped has begun by itself, with what its
+        # predecessor knew; tracks and VIPs may be others now.
+        for key in self._leaving - self.core.leaving.keys():
+            if key in self.core.routers:
+                self._acquaint(key, self.core.routers[key].config)
+        self._leaving = set(self.core.leaving)
+
+    def _acquaint(self, key: Key, config: RouterConfig) -> None:
+        """Queue everything that is known about the world of one router."""
+        self._ears.fit(vr.config for vr in self.core.routers.values())
+        for (kind, name), up in self._tracks.items():
+            self._inbox.append((key, TrackChanged(Track(kind, name), up)))
+        for track in config.tracks:
+            if track.kind is TrackKind.INTERFACE:
+                self._inbox.append((key, TrackChanged(track, self._up(track.name))))
+        self._inbox.append((key, LinkChanged(self._up(config.interface))))
+        self._inbox.append((key, SourceChanged(self._source(config))))
+        self._inbox.append((key, ServicesReady(self._ready)))
 
     def _rearm(self) -> None:
         dues = (self.core.next_deadline(), self._applier.deadline())
@@ -359,6 +373,15 @@ class Routers:
 
 def _vips(config: RouterConfig) -> tuple[Vip, ...]:
     return (*config.addresses, *config.excluded)
+
+
+def _interfaces(configs: Iterable[RouterConfig]) -> set[str]:
+    """The interfaces that routers run on or track."""
+    names = set()
+    for config in configs:
+        names.add(config.interface)
+        names.update(t.name for t in config.tracks if t.kind is TrackKind.INTERFACE)
+    return names
 
 
 def wall_clock(at: float) -> float:
