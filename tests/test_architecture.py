@@ -44,12 +44,13 @@ PURE = {
 #: Layer → the layers of lvsd it may import besides itself.
 MAY: dict[str, set[str]] = {
     "core": set(),
+    "events": set(),
     "log": {"core"},
     "checks": {"core", "log"},
     "linux": {"core", "log"},
     "config": {"core", "log"},
     "control": {"core", "log"},
-    "daemon": {"core", "log", "checks", "linux", "config", "control"},
+    "daemon": {"core", "events", "log", "checks", "linux", "config", "control"},
     "cli": {"core", "log", "linux", "config", "control", "daemon"},
     "__main__": {"cli"},
 }

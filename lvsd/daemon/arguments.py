@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The child's command line."""
+    """The child's command line. `since` is the Unix time of main's start."""
 
     ipc: int
     listen: int
@@ -18,6 +19,7 @@ class Options:
     state_dir: str
     table: str
     node: str
+    since: float
 
 
 def parse(argv: Sequence[str]) -> Options:
@@ -30,4 +32,5 @@ def parse(argv: Sequence[str]) -> Options:
     parser.add_argument("--state-dir", required=True)
     parser.add_argument("--table", choices=("kernel", "none"), default="kernel")
     parser.add_argument("--node", default="")
+    parser.add_argument("--since", type=float, default=time.time())
     return Options(**vars(parser.parse_args(argv)))

@@ -48,11 +48,11 @@ class Parent(Protocol):
 class Child:
     """Supervises one child process. `run` is a task; the rest is called from the loop."""
 
-    def __init__(self, options: RunOptions, listen_fd: int, parent: Parent) -> None:
+    def __init__(self, options: RunOptions, listen_fd: int, parent: Parent, since: float) -> None:
         self.pid = 0
         self.alive = False
         self.starts = 0
-        self._argv = child_argv(options)
+        self._argv = child_argv(options, since)
         self._listen_fd = listen_fd
         self._parent = parent
         self._process: subprocess.Popen[bytes] | None = None
@@ -196,10 +196,13 @@ async def _exited(process: subprocess.Popen[bytes], timeout: float) -> bool:
     return process.poll() is not None
 
 
-def child_argv(options: RunOptions) -> Sequence[str]:
-    """The director's command line; descriptors are filled in at each start."""
+def child_argv(options: RunOptions, since: float) -> Sequence[str]:
+    """The director's command line; descriptors are filled in at each start.
+
+    `since` is the Unix time of the daemon's start.
+    """
     program = options.child_argv or (sys.executable, "-m", "lvsd.daemon.director")
     argv = [*program, "--ipc", "-1", "--listen", "-1", "--config", options.config]
     argv += ["--runtime-dir", options.runtime_dir, "--state-dir", options.state_dir]
-    argv += ["--table", options.table]
+    argv += ["--table", options.table, "--since", repr(since)]
     return [*argv, "--node", options.node] if options.node else argv

@@ -1,4 +1,4 @@
-"""What happened to the routers, told: to the log, and to main for the child.
+"""What happened to the routers, told: to the log, and to main for the child's log file.
 
 One line per transition. A fault that repeats (a neighbour's bad adverts, a refused address) is
 told once a minute per router and reason: a neighbour must not fill the disk.
@@ -39,7 +39,7 @@ class Observer(Protocol):
     def routers_changed(self) -> None:
         """Something that status shows is different."""
 
-    def router_event(self, event: str, fields: dict[str, Any]) -> None:
+    def router_event(self, event: str, fields: dict[str, Any], level: str = "info") -> None:
         """Something happened that the event list wants to know."""
 
     def stepdown_finished(self, key: Key, error: str) -> None:
@@ -75,7 +75,8 @@ class Chronicle:
                 self._observer.router_event("lower_priority_heard", fields | heard)
             case AddressListDiffers(source, theirs):
                 listed = ",".join(map(str, theirs))
-                _log.warning("address_list_differed", **fields, source=str(source), theirs=listed)
+                heard = {"source": str(source), "theirs": listed}
+                self._warn("address_list_differed", fields | heard)
 
     def event(self, key: Key, event: Event) -> None:
         """Tell of an event that is news; others are ignored."""
@@ -83,11 +84,14 @@ class Chronicle:
             case AdvertRejected(reason):
                 self.complain(key, "advert_rejected", reason.value)
             case VipsBound():
-                _log.info("vips_bound", interface=key[0], vrid=key[1])
+                fields = {"interface": key[0], "vrid": key[1]}
+                _log.info("vips_bound", **fields)
+                self._observer.router_event("vips_bound", fields)
             case VipsFailed(error):
                 self.complain(key, "vips_failed", error)
             case VipsLost(addresses):
-                _log.warning("vips_lost", interface=key[0], vrid=key[1], addresses=addresses)
+                lost = ",".join(map(str, addresses))
+                self._warn("vips_lost", {"interface": key[0], "vrid": key[1], "addresses": lost})
 
     def complain(self, key: Key, event: str, reason: str) -> None:
         """Tell of a fault that may repeat."""
@@ -97,7 +101,11 @@ class Chronicle:
         ):
             return
         self._complained[key, event, reason] = now
-        _log.warning(event, interface=key[0], vrid=key[1], reason=reason)
+        self._warn(event, {"interface": key[0], "vrid": key[1], "reason": reason})
+
+    def _warn(self, event: str, fields: dict[str, Any]) -> None:
+        _log.warning(event, **fields)
+        self._observer.router_event(event, fields, "warning")
 
 
 def _identity(key: Key, vr: VirtualRouter | None) -> dict[str, Any]:

@@ -2,7 +2,13 @@
 
 A configuration is read in a thread and comes into force whole. What it needs of the kernel is
 opened first, so that it is refused while nothing has changed yet. `errors` are those of the last
-attempt. A child restarted after a crash falls back on the last good configuration.
+attempt.
+
+A child restarted after a crash goes on with the configuration that was running, as the runtime
+directory has it: a file edited since then neither comes into force by a crash nor keeps the child
+from coming back. With autoreload the edited file is then tried like any other change.
+
+An error of the reader itself is a refusal like others, told with its traceback.
 """
 
 from __future__ import annotations
@@ -11,6 +17,7 @@ import asyncio
 import gc
 import time
 from collections.abc import Collection
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lvsd import config as language
@@ -21,7 +28,8 @@ from lvsd.core.director import checks
 from lvsd.core.happenings import LocalAddresses, TableAdopted
 from lvsd.core.model import Config, IPAddress
 from lvsd.daemon.messages import Routers, router_to_wire
-from lvsd.daemon.watch import Watch
+from lvsd.daemon.store import Running
+from lvsd.daemon.watch import Signature, Watch, signature
 from lvsd.linux import KernelError
 from lvsd.linux.local import local_addresses
 
@@ -36,6 +44,7 @@ class Configuration:
         self.errors: list[str] = []
         self.loaded: float | None = None
         self.in_force = False  # until then an empty wish would mean: remove everything
+        self.seen: Signature = {}  # the files as they were when what is in force was read
         self.watch = Watch(self._sources, self._changed_on_disk, self._vanished)
         self._child = child
         self._lock = asyncio.Lock()
@@ -43,29 +52,43 @@ class Configuration:
     async def read(self, path: str = "") -> tuple[Config | None, list[str]]:
         """The configuration on disk, or None and what is wrong with it."""
         options = self._child.options
+        path = path or options.config
         try:
-            loaded = await asyncio.to_thread(
-                language.load, path or options.config, node=options.node or None
-            )
+            loaded = await asyncio.to_thread(language.load, path, node=options.node or None)
         except language.ConfigError as error:
             return None, [str(diagnostic) for diagnostic in error.errors]
+        except Exception as error:  # whatever it is, the configuration in force must stay
+            text = f"internal error while reading {path}: {type(error).__name__}: {error}"
+            log.get().error("config_failed", path=path, error=repr(error), exc_info=error)
+            return None, [f"{text}, please report"]
         return loaded, []
 
     async def first(self) -> tuple[Config | None, list[str]]:
         """The configuration to start with, its needs of the kernel met; or why there is none."""
-        config, errors = await self.read()
+        config, errors = await self._last_good(), list[str]()
         if config is None:
-            config = await self._last_good(errors)
+            before = signature([self._child.options.config])
+            config, errors = await self.read()
+            self.seen = _seen(config, before)
         return await self._provided(config, errors)
 
-    async def _last_good(self, errors: list[str]) -> Config | None:
-        path = self._child.store.last_good()
-        if path is None:
+    async def _last_good(self) -> Config | None:
+        """What was running before a crash; None at the first start."""
+        running = self._child.store.last_good()
+        if running is None:
             return None
-        config, _ = await self.read(path)
-        if config is not None:
+        config, errors = await self.read(self._child.store.last_good_path)
+        if config is None:
             self._refuse(errors)
-        return config
+            return None
+        self.seen = running.seen
+        return replace(
+            config,
+            path=self._child.options.config,
+            sha256=running.sha256,
+            sources=running.sources,
+            warnings=running.warnings,
+        )
 
     async def _provided(
         self, config: Config | None, errors: list[str]
@@ -81,7 +104,7 @@ class Configuration:
     async def reload(self) -> ReloadResult:
         """Read the configuration again and follow it; a bad one changes nothing."""
         async with self._lock:
-            seen = self.watch.look_ahead()
+            seen = signature([self._child.options.config, *self._child.director.config.sources])
             config, errors = await self._provided(*await self.read())
             if config is None:
                 self._refuse(errors)
@@ -89,7 +112,7 @@ class Configuration:
             else:
                 old = self._child.director.config
                 lines = await asyncio.to_thread(changes, old, config)
-                self.errors = []
+                self.errors, self.seen = [], _seen(config, seen)
                 await self.follow(config, lines)
                 result = ReloadResult(ok=True, changes=[*lines], warnings=[*config.warnings])
             self.watch.accept(seen)
@@ -118,9 +141,8 @@ class Configuration:
         await child.load(config)
         await child.save_manifest()
         asked = checks(config)
-        child.engine.set_checks(asked)
+        child.verdicts.follow(asked)
         child.tracker.follow(config.scripts)
-        child.latency = {c: child.latency[c] for c in asked if c in child.latency}
         if old.routers != config.routers or self.loaded is None:
             child.parent.send(Routers([router_to_wire(router) for router in config.routers]))
         for warning in config.warnings if config.warnings != old.warnings else ():
@@ -129,7 +151,8 @@ class Configuration:
         count = len(config.virtuals)
         log.get().info("config_loaded", path=config.path, virtuals=count, changes=list(lines))
         text = await asyncio.to_thread(language.render, config)
-        await child.store.save_last_good(text)
+        running = Running(config.sha256, config.sources, config.warnings, self.seen)
+        await child.store.save_last_good(text, running)
         await child.save_drains()
         child.tell_main()
         gc.collect()
@@ -176,3 +199,8 @@ class Configuration:
 
     def _vanished(self, path: str) -> None:
         self._refuse([f"{path}: the file is gone; the configuration in force stays"])
+
+
+def _seen(config: Config | None, before: Signature) -> Signature:
+    """The files of a configuration as they were before it was read, as far as they were known."""
+    return {**signature(config.sources if config else ()), **before}

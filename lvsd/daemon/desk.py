@@ -53,18 +53,18 @@ class Desk:
         child = self._child
         await self._ask_main()
         usage = await self._counts()
-        view = View(child.director, child.applier, usage, child.latency, child.unix)
+        view = View(child.director, child.applier, usage, child.verdicts.latency, child.unix)
         return Status(
             version=__version__,
             pid=os.getppid(),
-            since=child.since,
+            since=child.options.since,
             host=socket.gethostname(),
             config=self._config(),
             vrrp=[msgspec.convert(msgspec.to_builtins(r), RouterStatus) for r in child.routers],
             virtuals=view.virtuals(),
             syncdaemons=sync_status(child.settings.threads if child.settings else ()),
             table=table_status(child.applier, child.director, child.options.table, child.info),
-            notes=child.notes,
+            notes=child.verdicts.notes(),
         )
 
     def _config(self) -> ConfigStatus:

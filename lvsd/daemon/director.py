@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import resource
 import signal
 import socket
 import sys
@@ -21,12 +22,9 @@ from collections.abc import Coroutine, Sequence
 from typing import Any
 
 from lvsd import log
-from lvsd.checks.engine import Engine, Result
 from lvsd.control.server import ControlServer, serve
 from lvsd.core.director import Director, desired, next_deadline, step
 from lvsd.core.happenings import (
-    CheckFinished,
-    ChecksFinished,
     ConfigLoaded,
     DeadlineReached,
     Drain,
@@ -39,7 +37,7 @@ from lvsd.core.happenings import (
     Undrain,
 )
 from lvsd.core.happenings import RouterStates as RolesTold
-from lvsd.core.model import Check, Config
+from lvsd.core.model import Config
 from lvsd.daemon.arguments import Options, parse
 from lvsd.daemon.configuration import Configuration
 from lvsd.daemon.desk import Desk
@@ -52,6 +50,7 @@ from lvsd.daemon.messages import (
     Pong,
     Refused,
     Reload,
+    RouterEvent,
     RouterStates,
     RouterStatus,
     Stop,
@@ -64,6 +63,8 @@ from lvsd.daemon.settings import Settings
 from lvsd.daemon.store import Store, drains_of, restored
 from lvsd.daemon.table import Applier, Kernel
 from lvsd.daemon.telling import tell
+from lvsd.daemon.verdicts import Verdicts
+from lvsd.events import EVENTS
 from lvsd.linux import KernelError
 from lvsd.linux.ipvs import Ipvs
 from lvsd.linux.memory import MemoryTable
@@ -87,17 +88,13 @@ class Child:
         self.applier: Applier | None = None
         self.settings: Settings | None = None
         self.routers: list[RouterStatus] = []
-        self.latency: dict[Check, float] = {}
-        self.since = time.time()
         self.info = ("", 0)
-        self.notes: list[str] = []
         self._loop = asyncio.get_running_loop()
         self.routers_told: asyncio.Future[None] = self._loop.create_future()
-        self.store = Store(options.state_dir, options.runtime_dir)
+        self.store = Store(options.state_dir, options.runtime_dir, options.since)
         self._owned, self._sysctls = self.store.manifest()
         self._saved = (set(self._owned), dict(self._sysctls))
-        self.engine = Engine(self._checked)
-        self._results: list[CheckFinished] = []
+        self.verdicts = Verdicts(self.feed)
         self._notifier = Notifier()
         self.report = Report(parent)
         self.tracker = Tracker(self.tell_main)
@@ -131,7 +128,9 @@ class Child:
         self._tasks.discard(task)
         if task.cancelled() or task.exception() is None:
             return
-        log.get().critical("stopped", error=repr(task.exception()), exc_info=task.exception())
+        log.get().critical(
+            "director_failed", error=repr(task.exception()), exc_info=task.exception()
+        )
         self._exit(1)
 
     def _exit(self, status: int) -> None:
@@ -145,11 +144,11 @@ class Child:
             return
         self._restore_drains()
         await self.configuration.follow(config)
-        self.configuration.watch.accept({})
+        self.configuration.watch.accept(self.configuration.seen)
         self._server = await serve(socket.socket(fileno=self.options.listen), Desk(self))
         self._spawn(self._keep_settings())
         self._spawn(self.configuration.watch.run())
-        log.get().info("started")
+        log.get().info("director_started")
 
     async def _refuse(self, errors: list[str]) -> None:
         for error in errors:
@@ -171,6 +170,8 @@ class Child:
                 self._routers_changed(routers)
             case CommandDone():
                 self.parent.done(message)
+            case RouterEvent(event, _, fields, level) if event in EVENTS:
+                log.relay(level, event, fields)
             case Reload():
                 self._spawn(self.configuration.hangup())
             case Stop() if not self._stopping:
@@ -179,10 +180,10 @@ class Child:
 
     async def _stop(self) -> None:
         """Main holds no VIP any more: put threads, sysctls and table away."""
-        log.get().info("stopping")
+        log.get().info("director_stopping")
         for task in self._tasks - {asyncio.current_task()}:
             task.cancel()
-        self.engine.close()
+        self.verdicts.close()
         for router in self.director.config.routers:
             self._notifier.changed(router, "stop", router.priority)
         await self.tracker.close()
@@ -198,7 +199,7 @@ class Child:
         await self._notifier.finish(_STOP_NOTIFY)
         if self._server is not None:
             await self._server.close()
-        log.get().info("stopped")
+        log.get().info("director_stopped")
         self.parent.send(Stopped())
         with contextlib.suppress(ConnectionError):
             await self.parent.drain()
@@ -279,17 +280,6 @@ class Child:
         if due is not None:
             self._timer = self._loop.call_at(due, self.feed, DeadlineReached())
 
-    def _checked(self, result: Result) -> None:
-        """A verdict of the engine; those of one turn of the loop are taken together."""
-        if not self._results:
-            self._loop.call_soon(self._take_results)
-        self._results.append(CheckFinished(result.check, result.passed, result.reason))
-        self.latency[result.check] = result.latency
-
-    def _take_results(self) -> None:
-        results, self._results = self._results, []
-        self.feed(ChecksFinished(tuple(results)))
-
     def _zeroed(self, key: RealKey) -> bool:
         known = self.director.pools.get(key.virtual)
         if known is None or key.real not in known.health:
@@ -347,6 +337,7 @@ class Child:
                 await self.settings.follow(wish.sync_daemons, wish.sysctls)
             await self.save_manifest()
             self.report.headline(self.director)
+            self.verdicts.look()
             await asyncio.sleep(0.2)
 
     def unix(self, at: float) -> float:
@@ -385,6 +376,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, _ignore)
     options = parse(sys.argv[1:] if argv is None else argv)
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a descriptor per check under way
     log.configure("director")
     with asyncio.Runner() as runner:
         status = runner.run(_run(options))

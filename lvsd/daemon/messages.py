@@ -127,6 +127,7 @@ class RouterEvent(Message, frozen=True):
     event: str
     at: float
     fields: dict[str, Any]
+    level: str = "info"
 
 
 class CommandDone(Message, frozen=True):

@@ -2,9 +2,10 @@
 
 `drain.json` holds drains with their deadlines as Unix times. `manifest.json` holds the services
 that are ours, so that one removed from the configuration while we were away is recognised, and the
-values sysctls had before us. `last-good.conf`, in the runtime directory, is the configuration last
-loaded; its first line names the main process it belongs to, for only a restarted child may fall
-back on it. Files are written whole or not at all (a new file renamed over the old one), mode 0600.
+values sysctls had before us. `last-good.conf`, in the runtime directory, is the configuration that
+is running; its first line names the main process it belongs to, for only a child restarted by that
+very process goes on with it, the second says which files it was made of. Files are written whole
+or not at all (a new file renamed over the old one), mode 0600.
 
 A file that cannot be read or written costs what it says, and a line in the log; never the service.
 """
@@ -12,6 +13,7 @@ A file that cannot be read or written costs what it says, and a line in the log;
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 from collections.abc import Callable, Iterable, Iterator
 from ipaddress import ip_address
@@ -24,9 +26,10 @@ from lvsd import log
 from lvsd.core.director import Director
 from lvsd.core.happenings import Drain, RealKey
 from lvsd.core.model import DestinationKey, Family, Protocol, ServiceKey
+from lvsd.daemon.watch import Signature
 
 T = TypeVar("T")
-_FIRST_LINE = "# the configuration last loaded under process "
+_FIRST_LINE = "# the configuration that is running under process "
 
 
 class _Service(msgspec.Struct, frozen=True):
@@ -60,6 +63,15 @@ class Manifest(msgspec.Struct, frozen=True):
     sysctls: dict[str, str] = {}
 
 
+class Running(msgspec.Struct, frozen=True):
+    """Of the running configuration, what its normal form does not hold."""
+
+    sha256: str = ""
+    sources: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    seen: Signature = {}
+
+
 def drains_of(director: Director, unix: Callable[[float], float]) -> list[StoredDrain]:
     """The drains in force as they are stored; `unix` makes a Unix time of a loop time."""
     stored = []
@@ -78,12 +90,13 @@ def restored(stored: Iterable[StoredDrain], offset: float) -> Iterator[Drain]:
 
 
 class Store:
-    """The files of one daemon."""
+    """The files of one daemon, whose main process was started at `since` (Unix time)."""
 
-    def __init__(self, state_dir: str, runtime_dir: str) -> None:
+    def __init__(self, state_dir: str, runtime_dir: str, since: float) -> None:
         self._drains = Path(state_dir) / "drain.json"
         self._manifest = Path(state_dir) / "manifest.json"
         self._last_good = Path(runtime_dir) / "last-good.conf"
+        self._first_line = f"{_FIRST_LINE}{os.getppid()}, started at {since!r}\n"
         self._lock = asyncio.Lock()
 
     def drains(self) -> list[StoredDrain]:
@@ -108,19 +121,26 @@ class Store:
         manifest = Manifest([_service(key) for key in sorted(services, key=str)], sysctls)
         await self._save(self._manifest, msgspec.json.encode(manifest))
 
-    def last_good(self) -> str | None:
-        """Path of the last good configuration of this very daemon, None when there is none."""
-        try:
-            with self._last_good.open() as file:
-                owner = file.readline().strip()
-        except (OSError, UnicodeDecodeError):
-            return None
-        return str(self._last_good) if owner == f"{_FIRST_LINE}{os.getppid()}" else None
+    @property
+    def last_good_path(self) -> str:
+        """Where the running configuration is kept."""
+        return str(self._last_good)
 
-    async def save_last_good(self, text: str) -> None:
+    def last_good(self) -> Running | None:
+        """About the configuration this very daemon was running, None when there is none."""
+        try:
+            with self._last_good.open("rb") as file:
+                owner, about = file.readline(), file.readline()
+            if owner != self._first_line.encode():
+                return None
+            return msgspec.convert(json.loads(about.removeprefix(b"# ")), Running)
+        except (OSError, ValueError):
+            return None
+
+    async def save_last_good(self, text: str, running: Running) -> None:
         """Keep a configuration, in normal form, for a restart of this process."""
-        content = f"{_FIRST_LINE}{os.getppid()}\n{text}"
-        await self._save(self._last_good, content.encode())
+        about = json.dumps(msgspec.to_builtins(running))  # ASCII, whatever bytes a path holds
+        await self._save(self._last_good, f"{self._first_line}# {about}\n{text}".encode())
 
     def _read(self, path: Path, kind: type[T], otherwise: T) -> T:
         try:

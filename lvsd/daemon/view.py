@@ -123,6 +123,7 @@ class View:
             ),
             installed=entry is not None and key.real in entry.destinations,
             latency=latency,
+            streak=health.streak,
             check=real.check.kind.value,
             deadline=deadline,
         )

@@ -78,6 +78,7 @@ class ChildProcess:
         self.runtime = folder / "run"
         self.path = str(folder / "lvsd.sock")
         self.table = table
+        self.since = "1234567890.5"
         self.program = ("-m", "lvsd.daemon.director")
         self.said: list[Message] = []
         self.log = ""
@@ -95,7 +96,7 @@ class ChildProcess:
             *(sys.executable, *self.program),
             *("--ipc", str(fds[0]), "--listen", str(fds[1]), "--config", str(self.conf)),
             *("--runtime-dir", str(self.runtime), "--state-dir", str(self.state)),
-            *("--table", self.table, "--node", "dir1"),
+            *("--table", self.table, "--node", "dir1", "--since", self.since),
             pass_fds=fds,
             stderr=asyncio.subprocess.PIPE,
         )
@@ -202,6 +203,12 @@ class ChildProcess:
         """Close our end, as a main that died."""
         self._writer.close()
         return await self.end()
+
+    async def crash(self) -> None:
+        """Die, and be started again by the same main."""
+        await self.kill()
+        self.said.clear()
+        await self.start()
 
     async def kill(self) -> None:
         if self.process.returncode is None:

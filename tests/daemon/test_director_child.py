@@ -232,22 +232,6 @@ async def test_autoreload_follows_a_change_on_disk_and_survives_deletion(
         assert c.log.count("the file is gone") == 1
 
 
-async def test_a_child_restarted_with_a_bad_file_uses_the_last_good_one(
-    tmp_path: Path, web: Web
-) -> None:
-    async with child(tmp_path, virtual(web)) as c:
-        await c.ready()
-        assert (c.runtime / "last-good.conf").stat().st_mode & 0o777 == 0o600
-        await c.kill()
-        c.conf.write_text("virtual=192.0.2.1:80\n\tnonsense=1\n")
-        c.said.clear()
-        await c.start()
-        await c.ready()
-        status = await c.status()
-        assert "nonsense" in status["config"]["errors"][0]
-        assert await c.weights() == {web.name: 3}
-
-
 # --- operators ----------------------------------------------------------------
 
 

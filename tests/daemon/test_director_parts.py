@@ -26,8 +26,8 @@ from lvsd.core.model import (
 from lvsd.daemon.rivals import rivals
 from lvsd.daemon.scripts import Notifier, Refused, Tracker, run, trusted
 from lvsd.daemon.settings import Settings
-from lvsd.daemon.store import Store, drains_of, restored
-from lvsd.daemon.watch import Watch
+from lvsd.daemon.store import Running, Store, drains_of, restored
+from lvsd.daemon.watch import Signature, Watch
 from lvsd.linux import sysctl
 from lvsd.linux.memory import MemoryTable
 
@@ -40,7 +40,7 @@ REAL = DestinationKey(ip_address("2001:db8::4"), 8080)
 
 
 async def test_drains_come_back_as_they_were_stored(tmp_path: Path) -> None:
-    store = Store(str(tmp_path / "state"), str(tmp_path / "run"))
+    store = Store(str(tmp_path / "state"), str(tmp_path / "run"), 0.0)
     drains = {
         RealKey(WEB, REAL): DrainState(110.0, by_hand=False),
         RealKey(MARK, REAL): DrainState(None, by_hand=True),
@@ -53,28 +53,32 @@ async def test_drains_come_back_as_they_were_stored(tmp_path: Path) -> None:
 
 
 async def test_the_manifest_comes_back_as_it_was_stored(tmp_path: Path) -> None:
-    store = Store(str(tmp_path), str(tmp_path))
+    store = Store(str(tmp_path), str(tmp_path), 0.0)
     await store.save_manifest({WEB, MARK}, {"net.ipv4.vs.backup_only": "0"})
     assert store.manifest() == ({WEB, MARK}, {"net.ipv4.vs.backup_only": "0"})
     assert (tmp_path / "manifest.json").stat().st_mode & 0o777 == 0o600
 
 
 async def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
-    store = Store(str(tmp_path), str(tmp_path))
+    store = Store(str(tmp_path), str(tmp_path), 0.0)
     await store.save_manifest({WEB}, {})
     (tmp_path / ".manifest.json.new").mkdir()
     await store.save_manifest({MARK}, {})
     assert store.manifest()[0] == {WEB}
 
 
-async def test_the_last_good_configuration_belongs_to_one_main_process(tmp_path: Path) -> None:
-    store = Store(str(tmp_path), str(tmp_path))
+async def test_the_running_configuration_belongs_to_one_life_of_main(tmp_path: Path) -> None:
+    store = Store(str(tmp_path), str(tmp_path), 5.25)
     assert store.last_good() is None
-    await store.save_last_good("virtual=…\n")
-    path = store.last_good()
-    assert path is not None
-    (tmp_path / "last-good.conf").write_text("# the configuration last loaded under process 1\n")
-    assert store.last_good() is None
+    seen: Signature = {"/etc/lvsd/\udcff.conf": (1, 2, 3), "/gone": None}
+    running = Running("abc", ("/etc/lvsd/\udcff.conf",), ("w",), seen)
+
+    await store.save_last_good("virtual=…\n", running)
+
+    assert store.last_good() == running
+    assert (tmp_path / "last-good.conf").read_text().endswith("virtual=…\n")
+    reborn = Store(str(tmp_path), str(tmp_path), 6.0)  # process ids repeat, in containers always
+    assert reborn.last_good() is None
 
 
 # --- watch --------------------------------------------------------------------

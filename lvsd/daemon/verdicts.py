@@ -1,0 +1,68 @@
+"""What the checks say, gathered for the director, and what kept them from being asked.
+
+The verdicts of one turn of the loop are taken together. Faults of this host (no descriptor, no
+right to ping) change nobody's health, so they must be told in another way: in the log once a
+minute, and as a note in the status while they are fresh.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+
+from lvsd import log
+from lvsd.checks.engine import Engine, Result
+from lvsd.core.happenings import CheckFinished, ChecksFinished
+from lvsd.core.model import Check
+
+#: Seconds between two lines about checks that could not be made; also how long the note stands.
+COMPLAINT_INTERVAL = 60.0
+
+
+class Verdicts:
+    """The engine and what came of it. `latency` has the last check's duration in seconds."""
+
+    def __init__(self, feed: Callable[[ChecksFinished], None]) -> None:
+        self.latency: dict[Check, float] = {}
+        self.engine = Engine(self._checked)
+        self._loop = asyncio.get_running_loop()
+        self._feed = feed
+        self._results: list[CheckFinished] = []
+        self._seen = self._told = 0
+        self._hampered_at = self._told_at = float("-inf")
+
+    def follow(self, asked: Iterable[Check]) -> None:
+        """Ask exactly these."""
+        checks = set(asked)
+        self.engine.set_checks(checks)
+        self.latency = {c: at for c, at in self.latency.items() if c in checks}
+
+    def close(self) -> None:
+        """Ask nothing more."""
+        self.engine.close()
+
+    def look(self) -> None:
+        """Tell of checks that could not be made since the last look; to be called now and then."""
+        now, count = self._loop.time(), self.engine.local_errors
+        if count != self._seen:
+            self._seen, self._hampered_at = count, now
+        if count != self._told and now - self._told_at >= COMPLAINT_INTERVAL:
+            number, self._told, self._told_at = count - self._told, count, now
+            log.get().error("checks_hampered", count=number, reason=self.engine.local_reason)
+
+    def notes(self) -> list[str]:
+        """What the operator must know, for the status."""
+        self.look()
+        if self._loop.time() - self._hampered_at >= COMPLAINT_INTERVAL:
+            return []
+        return [f"checks could not be made on this host: {self.engine.local_reason}"]
+
+    def _checked(self, result: Result) -> None:
+        if not self._results:
+            self._loop.call_soon(self._take)
+        self._results.append(CheckFinished(result.check, result.passed, result.reason))
+        self.latency[result.check] = result.latency
+
+    def _take(self) -> None:
+        results, self._results = self._results, []
+        self._feed(ChecksFinished(tuple(results)))

@@ -1,0 +1,78 @@
+"""Every event of the log with its meaning; docs/events.md is made from this list."""
+
+from __future__ import annotations
+
+#: Every event with its meaning, in words an operator understands.
+EVENTS: dict[str, str] = {
+    "started": "The daemon is up: the main process has routers and configuration.",
+    "stopping": "An orderly stop of the daemon has begun; `signal` says who asked.",
+    "stopped": "The daemon has put everything away; the main process exits.",
+    "start_failed": "The daemon cannot start; `error` says why.",
+    "crashed": "An internal error ends the process at once; the guard hands over.",
+    "child_started": "The director process was started by the main process.",
+    "director_started": "The director process follows its configuration and serves operators.",
+    "director_stopping": "The director process puts threads, settings and table away.",
+    "director_stopped": "The director process has put everything away and exits.",
+    "director_failed": "An internal error ends the director process; main starts it again.",
+    "child_lost": "The director process died or went silent; table and mastership stay.",
+    "child_returned": "The restarted director process is up again and has read the configuration.",
+    "guard_lost": "The guard process is gone: the VIPs are now protected by their lease alone.",
+    "config_loaded": "A configuration was read and is now in force.",
+    "config_refused": "A configuration has errors; the one in force stays.",
+    "config_failed": "An internal error of the configuration reader; it counts as a refusal.",
+    "config_warning": "The configuration works but says something doubtful.",
+    "config_changed": "A configuration file has changed on disk and is read again (autoreload).",
+    "table_adopted": "The services found in the kernel were taken over as they are.",
+    "table_changed": "The kernel's table was changed to follow a new wish; `step` says how.",
+    "table_repaired": "Something else had changed one of our services; it was put right.",
+    "table_contested": "One key was repaired too often: something else keeps changing it.",
+    "table_failed": "The kernel refused a change; it is tried again.",
+    "table_cleared": "Our services were removed from the kernel at the orderly stop.",
+    "weight_adopted": "A weight set to 0 by hand is kept and shown as a drain.",
+    "foreign_service_found": "The kernel holds a service that is not ours; it is left alone.",
+    "real_up": "A real server passed its checks and takes connections.",
+    "real_down": "A real server failed its checks; `reason` is the last verdict.",
+    "real_failing": "A check failed, but not often enough yet to take the real server down.",
+    "checks_hampered": "Checks could not be made, for want of something on this host.",
+    "real_drained": "A real server was taken out of service by an operator.",
+    "real_undrained": "A real server was put back into service by an operator.",
+    "drain_expired": "The deadline of a drain has passed.",
+    "virtual_up": "A virtual service has enough live real servers again.",
+    "virtual_down": "A virtual service has too few live real servers.",
+    "fallback_used": "No real server is up: the fallback serves.",
+    "fallback_retired": "A real server is back: the fallback no longer serves.",
+    "ready": "The services are applied and every real server was judged once.",
+    "router_changed": "A virtual router changed its state; `reason` says why.",
+    "router_refused": "A virtual router cannot run as configured; `error` says why.",
+    "advert_failed": "The kernel refused to send an advertisement; `reason` says why.",
+    "advert_rejected": "An advertisement was discarded; `reason` names the fault.",
+    "address_list_differed": "The master advertises other addresses than this director has.",
+    "monitor_lost": "The kernel's notices overflowed or ended; everything is read afresh.",
+    "vips_bound": "The kernel confirmed the addresses of a virtual router.",
+    "vips_failed": "The kernel refused an address of a virtual router; it stops advertising.",
+    "vips_lost": "An address of a virtual router was taken away by somebody else.",
+    "relieved": "Another director took over from this one.",
+    "stepdown": "An operator asked a virtual router to give up mastership, or to take part again.",
+    "notify_failed": "A notify program could not be run or returned a failure.",
+    "script_up": "A tracked script succeeds again.",
+    "script_down": "A tracked script fails.",
+    "sync_started": "A connection synchronisation thread was started in the kernel.",
+    "sync_stopped": "A connection synchronisation thread was stopped.",
+    "sync_failed": "The kernel refused to start or stop a synchronisation thread.",
+    "sysctl_set": "A kernel setting was changed; the old value is put back at the orderly stop.",
+    "sysctl_failed": "A kernel setting could not be changed.",
+    "state_lost": "A file of the state directory is unreadable or cannot be written.",
+    "control_failed": "The control socket cannot be served, or a request made the daemon fail.",
+    "lines_dropped": "So many log lines were lost because nobody read them fast enough.",
+}
+
+
+def events_document() -> str:
+    """docs/events.md: made from `EVENTS`, compared with the file by a test."""
+    rows = "".join(f"| `{name}` | {meaning} |\n" for name, meaning in EVENTS.items())
+    return (
+        "# Events\n\n"
+        "What lvsd writes to its log: one line per event, the event's name first, its data as\n"
+        "`key=value`. This page is made from the list in `lvsd/events.py`.\n\n"
+        f"| event | meaning |\n|---|---|\n{rows}"
+    )
