@@ -18,7 +18,10 @@ from lvsd.core.model import Check, CheckKind, IPAddress, Protocol, ServiceKey
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """The check of a block, without its target. `unchecked` says why nothing is asked."""
+    """The check of a block, without its target. `unchecked` says why nothing is asked.
+
+    `timeout` is that of one attempt, in seconds.
+    """
 
     kind: CheckKind
     port: int | None
@@ -41,7 +44,9 @@ class Question:
         if self.kind in (CheckKind.ON, CheckKind.OFF):
             return Check(self.kind, address, 0)
         if self.kind is CheckKind.PING:
-            return Check(self.kind, address, 0, self.interval, self.timeout, attempts=self.attempts)
+            # ldirectord waits the timeout once for each request; a check has one for them all.
+            whole, attempts = self.timeout * self.attempts, self.attempts
+            return Check(self.kind, address, 0, self.interval, whole, attempts=attempts)
         if self.kind is CheckKind.CONNECT:
             return Check(self.kind, address, port, self.interval, self.timeout)
         return Check(

@@ -193,7 +193,7 @@ def _question(virtual: Virtual) -> list[tuple[str, object]]:
     members: list[tuple[str, object]] = [
         ("checktype", "negotiate" if check.kind in _WEB else check.kind.value),
         ("checkinterval", f"{check.interval:.0f}"),
-        ("negotiatetimeout" if check.kind in _WEB else "checktimeout", f"{check.timeout:.0f}"),
+        ("negotiatetimeout" if check.kind in _WEB else "checktimeout", f"{check.timeout / check.attempts:.0f}"),
     ]
     if check.kind is CheckKind.PING:
         members.append(("checkcount", check.attempts))

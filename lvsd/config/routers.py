@@ -134,7 +134,7 @@ def _router(
         notify=section.value("notify", ()),
         lease=section.value("lease", True),
         has_services=has_services,
-        **tuning(section),
+        **tuning(section, version, family, report),
     )
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from lvsd.config.diagnostics import Report
 from lvsd.config.document import Section
-from lvsd.core.model import RouterConfig
+from lvsd.core.model import Family, RouterConfig
 
 _WORDS = (
     "downtimeradverts",
@@ -18,6 +19,9 @@ _WORDS = (
     "garpmasterdelay",
     "garpmasterrefresh",
     "garpmasterrefreshrepeat",
+    "v3checksumasv2",
+    "lowerprionoadvert",
+    "higherpriosendadvert",
 )
 _DEFAULTS = {field.name: field.default for field in dataclasses.fields(RouterConfig)}
 #: Words that follow another one unless they are given.
@@ -27,8 +31,11 @@ _FOLLOWERS = {
 }
 
 
-def tuning(section: Section) -> dict[str, Any]:
+def tuning(section: Section, version: int, family: Family, report: Report) -> dict[str, Any]:
     """The fields of a RouterConfig that these words set."""
+    if section.value("v3checksumasv2") and (version, family) != (3, Family.INET):
+        text = "v3checksumasv2 is for version 3 over IPv4: elsewhere the checksum has one reading"
+        report.error(section.place("v3checksumasv2"), text)
     found = {word: section.value(word, _DEFAULTS[word]) for word in _WORDS}
     followers = {word: section.value(word, found[lead]) for word, lead in _FOLLOWERS.items()}
     return found | followers

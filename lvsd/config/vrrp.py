@@ -93,6 +93,17 @@ ROUTER = (
     row("R", "garplowerpriodelay", "decimal", "garpmasterdelay",
         "Seconds until that is repeated; 0: it is not.",
         origin="keepalived", bounds=(0, 3600)),
+    row("R", "v3checksumasv2", "yesno", "no",
+        "Version 3 over IPv4: send a checksum without pseudo-header, as RFC 9568 reads it. Both "
+        "readings are accepted; lvsd status tells which one a neighbour uses if it is not ours.",
+        origin="keepalived", bare=True),
+    row("R", "lowerprionoadvert", "yesno", "no",
+        "A master does not answer a director of lower priority that claims to be master.",
+        origin="keepalived", bare=True),
+    row("R", "higherpriosendadvert", "yesno", "no",
+        "A master sends one more advertisement before it yields to a higher priority, so that "
+        "the new master announces its addresses again.",
+        origin="keepalived", bare=True),
     row("R", "lease", "yesno", "yes",
         "Give addresses a limited lifetime in the kernel, so that they vanish when lvsd can't "
         "renew them.",

@@ -322,6 +322,9 @@ class RouterConfig:
     leaves INITIALIZE. `downtimeradverts` is the number of adverts a BACKUP does without.
     The `garp*` words are keepalived's: repeats are rounds of announcements, delays seconds to the
     second burst (0 for none), `garpmasterrefresh` seconds between announcements while MASTER.
+    `v3checksumasv2` leaves the pseudo-header out of version 3's checksum over IPv4 (RFC 9568);
+    `lowerprionoadvert` lets a MASTER not answer a lower bidder, `higherpriosendadvert` lets it
+    send a last advert to a higher one.
     """
 
     name: str
@@ -352,6 +355,9 @@ class RouterConfig:
     garpmasterrefreshrepeat: int = 1
     garplowerpriorepeat: int = 5
     garplowerpriodelay: float = 5.0
+    v3checksumasv2: bool = False
+    lowerprionoadvert: bool = False
+    higherpriosendadvert: bool = False
 
     @property
     def key(self) -> tuple[str, int, Family]:

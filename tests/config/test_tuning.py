@@ -65,3 +65,19 @@ def test_the_answer_to_a_lower_bidder_follows_the_first_announcement(load_text):
 )
 def test_a_value_out_of_bounds_is_refused(load_text, line):
     assert "must be from" in refusal(load_text, line)
+
+
+V3 = PAIR + "\tversion=3\n"
+
+
+@pytest.mark.parametrize("word", ["v3checksumasv2", "lowerprionoadvert", "higherpriosendadvert"])
+def test_a_switch_is_off_unless_it_is_there(load_text, word):
+    assert not getattr(router(load_text, "priority=100", V3), word)
+    assert getattr(router(load_text, word, V3), word)
+    assert not getattr(router(load_text, f"{word}=no", V3), word)
+
+
+def test_only_version_3_over_ipv4_has_two_readings_of_the_checksum(load_text):
+    assert "one reading" in refusal(load_text, "v3checksumasv2")
+    six = V3.replace("192.168.1.1", "2001:db8::1")
+    assert "one reading" in refusal(load_text, "v3checksumasv2", six)

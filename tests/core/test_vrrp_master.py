@@ -268,3 +268,25 @@ def test_a_new_lease_runs_from_the_reload() -> None:
     bench.do(LeaseRefreshed())
 
     assert bench.state is State.MASTER
+
+
+# --- keepalived's switches ------------------------------------------------------------------
+
+
+def test_lowerprionoadvert_leaves_a_lower_bidder_without_an_answer_but_announces() -> None:
+    bench = master(lease=False, lowerprionoadvert=True)
+    bench.do(DeadlineReached(), bench.now + 2)
+
+    effects = bench.do(advert(50), bench.now + 0.5)
+
+    assert effects == (LowerPriorityHeard(HIGH, 50), Announce((VIP,)))
+
+
+@pytest.mark.parametrize("priority", [100, 200])
+def test_higherpriosendadvert_sends_a_last_advert_and_keeps_no_lease(priority: int) -> None:
+    bench = master(higherpriosendadvert=True)
+
+    effects = bench.do(advert(priority), bench.now + 2)
+
+    assert effects == (SendAdvert(100),)
+    assert (bench.state, desired(bench.vr)) == (State.BACKUP, ())

@@ -17,9 +17,10 @@ from lvsd.core.vrrp import (
     advertisement,
     destinations,
     receive,
+    step,
 )
 
-from .vrrp_world import HIGH, KEY, LOW, OWN, VIP, VIP2, config
+from .vrrp_world import HIGH, KEY, LOW, OWN, VIP, VIP2, backup, config
 
 GROUP = ip_address("224.0.0.18")
 GOOD = Advertisement(2, 51, 100, 1.0, (VIP,))
@@ -127,3 +128,21 @@ def test_a_message_finds_its_router_by_interface_vrid_and_family() -> None:
     assert find("eth0", encode(replace(GOOD, vrid=52), HIGH, GROUP)) is None
     assert find("eth0", b"") is None
     assert find("eth0", message[:5]) == (KEY, AdvertRejected(Reason.LENGTH))
+
+
+def after_hearing(vr, pseudo_header):
+    """The router after an advert whose checksum covers the pseudo-header or not."""
+    sent = replace(advertisement(vr, 200), pseudo_header=pseudo_header)
+    message = encode(sent, HIGH, GROUP)
+    event = receive(vr, message, source=HIGH, destination=GROUP, ttl=255)
+    return step(vr, event, 1.0)[0]
+
+
+@pytest.mark.parametrize("v3checksumasv2", [False, True])
+def test_both_readings_of_the_checksum_are_accepted_and_remembered(v3checksumasv2) -> None:
+    vr = backup(version=3, v3checksumasv2=v3checksumasv2).vr
+    assert advertisement(vr, 100).pseudo_header is not v3checksumasv2
+
+    assert vr.heard_pseudo_header is None
+    assert after_hearing(vr, True).heard_pseudo_header is True
+    assert after_hearing(vr, False).heard_pseudo_header is False

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from lvsd.core.model import Family
 from lvsd.core.vrrp.departure import (
     change,
     listen,
@@ -254,6 +255,8 @@ def _heard(vr: VirtualRouter, event: AdvertReceived) -> Stepped:
         vr = count(vr, "priority_zero_received")
     if advert.interval != vr.config.advertint:
         vr = count(vr, "interval_differs")
+    if advert.version == 3 and vr.config.family is Family.INET:
+        vr = replace(vr, heard_pseudo_header=advert.pseudo_header)
     ours = {vip.address for vip in vr.config.addresses}
     if set(advert.addresses) == ours:
         return replace(vr, differs=False), ()

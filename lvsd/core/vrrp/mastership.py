@@ -51,15 +51,18 @@ def master_heard(vr: VirtualRouter, event: AdvertReceived, now: float) -> Steppe
     if theirs == 0:
         return send_advert(vr, ours, now)
     if theirs > ours:
-        return yield_to(vr, event, f"higher priority {theirs} from {event.source}", now)
+        return _give_way(vr, event, f"higher priority {theirs} from {event.source}", now)
     assert vr.source is not None  # else it would be a fault
     if theirs == ours:
         if event.source == vr.source:
             return vr, ()  # our own advert, or an address conflict: not an election
         if int(event.source) > int(vr.source):
             words = f"equal priority {theirs} and higher address from {event.source}"
-            return yield_to(vr, event, words, now)
-    vr, effects = send_advert(count(vr, "lower_priority_heard"), ours, now)
+            return _give_way(vr, event, words, now)
+    effects: tuple[Effect, ...] = ()
+    vr = count(vr, "lower_priority_heard")
+    if not vr.config.lowerprionoadvert:
+        vr, effects = send_advert(vr, ours, now)
     effects += (LowerPriorityHeard(event.source, theirs),)
     if vr.announced and vr.config.garplowerpriorepeat and now - vr.burst_at >= BURST_INTERVAL:
         # At most one burst a second, or a hostile neighbour makes us flood the link.
@@ -67,6 +70,15 @@ def master_heard(vr: VirtualRouter, event: AdvertReceived, now: float) -> Steppe
         effects += (Announce(vr.announced, rounds),)
         vr = _burst(vr, rounds, delay, now)
     return vr, effects
+
+
+def _give_way(vr: VirtualRouter, event: AdvertReceived, reason: str, now: float) -> Stepped:
+    """Yield; with `higherpriosendadvert` after a last advert, so that the winner announces anew."""
+    farewell: tuple[Effect, ...] = ()
+    if vr.config.higherpriosendadvert:
+        vr, farewell = send_advert(replace(vr, bound=False), effective_priority(vr), now)
+    vr, told = yield_to(vr, event, reason, now)
+    return vr, farewell + told
 
 
 def _burst(vr: VirtualRouter, rounds: int, delay: float, now: float) -> VirtualRouter:

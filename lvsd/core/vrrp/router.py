@@ -104,6 +104,9 @@ class VirtualRouter:
 
     #: The last advert heard listed other addresses than ours.
     differs: bool = False
+    #: Whether the last advert's checksum covered the pseudo-header; None where only one reading
+    #: exists (version 2, IPv6) or nothing was heard yet.
+    heard_pseudo_header: bool | None = None
 
     @staticmethod
     def initial(config: RouterConfig, source: IPAddress | None) -> VirtualRouter:
@@ -245,6 +248,7 @@ def advertisement(vr: VirtualRouter, priority: int) -> Advertisement:
         addresses=tuple(vip.address for vip in config.addresses),
         authpass=config.authpass[:8],
         auth_type=AUTH_PASS if config.authpass else AUTH_NONE,
+        pseudo_header=not config.v3checksumasv2,
     )
 
 
