@@ -14,6 +14,7 @@ from lvsd.core.model import (
     CheckKind,
     Config,
     Family,
+    IPAddress,
     RealServer,
     RouterConfig,
     ServiceFlag,
@@ -96,7 +97,7 @@ def _router(router: RouterConfig) -> str:
         members.append(("authpass", f'"{_text(router.authpass)}"'))
     if router.source is not None:
         members.append(("unicastsrcip" if router.peers else "mcastsrcip", router.source))
-    members += [("peer", peer) for peer in router.peers]
+    members += [("peer", _peer(peer, router)) for peer in router.peers]
     if not router.preempt:
         members.append(("nopreempt", "yes"))
     members.append(("preemptdelay", _seconds(router.preemptdelay)))
@@ -114,6 +115,15 @@ def _router(router: RouterConfig) -> str:
     members.append(("lease", _yesno(router.lease)))
     members += [(word, _value(value)) for word, value in tuned(router)]
     return _block(f"vrrp={router.name}", members)
+
+
+def _peer(peer: IPAddress, router: RouterConfig) -> str:
+    """A peer with the bounds of its TTL where they differ from the defaults."""
+    parts = [str(peer)]
+    for limits in router.peer_ttls:
+        if limits.peer == peer:
+            parts += [f"minttl {limits.minimum}", f"maxttl {limits.maximum}"]
+    return " ".join(parts)
 
 
 def _value(value: object) -> str:
@@ -190,10 +200,11 @@ def _question(virtual: Virtual) -> list[tuple[str, object]]:
     check = _asked(virtual)
     if check is None or check.kind in (CheckKind.ON, CheckKind.OFF):
         return [("checktype", "on" if check is None else check.kind.value)]
+    seconds = f"{check.timeout / check.attempts:.0f}"
     members: list[tuple[str, object]] = [
         ("checktype", "negotiate" if check.kind in _WEB else check.kind.value),
         ("checkinterval", f"{check.interval:.0f}"),
-        ("negotiatetimeout" if check.kind in _WEB else "checktimeout", f"{check.timeout / check.attempts:.0f}"),
+        ("negotiatetimeout" if check.kind in _WEB else "checktimeout", seconds),
     ]
     if check.kind is CheckKind.PING:
         members.append(("checkcount", check.attempts))

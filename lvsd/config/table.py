@@ -86,8 +86,8 @@ _SHARED = (
         "Seconds between the starts of two checks of one real server.",
         bounds=SECONDS),
     row("GV", "checkcount", "number", "1",
-        "Echo requests of one ping check, checktimeout seconds apart: it fails after checktimeout × "
-        "checkcount. Also the failure count where failurecount is unset.",
+        "Echo requests of one ping check, each with the whole checktimeout to be answered in. Also "
+        "the failure count where failurecount is unset.",
         bounds=COUNT),
     row("GV", "failurecount", "number", "1",
         "Failed checks in a row that take a real server out of service.",

@@ -54,21 +54,31 @@ def _service_words(service: VirtualService) -> Iterator[str]:
     yield f"-s {service.scheduler}"
     if service.flags & ServiceFlag.PERSISTENT:
         yield f"-p {service.timeout}"
-        if service.key.family is Family.INET and service.prefixlen != 32:
-            yield f"-M {IPv4Network((0, service.prefixlen)).netmask}"
-        elif service.key.family is Family.INET6 and service.prefixlen != 128:
-            yield f"-M {service.prefixlen}"
+        if mask := granularity(service):
+            yield f"-M {mask}"
     if service.pe_name:
         yield f"--pe {service.pe_name}"
     if service.flags & ServiceFlag.ONEPACKET:
         yield "-o"
-    names = [
+    if names := scheduler_flags(service):
+        yield f"-b {','.join(names)}"
+
+
+def granularity(service: VirtualService) -> str:
+    """The persistence mask: `255.255.255.0`, or `64` for IPv6; "" for single hosts."""
+    if service.key.family is Family.INET:
+        whole = service.prefixlen == 32
+        return "" if whole else str(IPv4Network((0, service.prefixlen)).netmask)
+    return "" if service.prefixlen == 128 else str(service.prefixlen)
+
+
+def scheduler_flags(service: VirtualService) -> list[str]:
+    """The names of the scheduler's flags: `sh-port`, `flag-3`."""
+    return [
         words.get(service.scheduler, f"flag-{number}")
         for number, (flag, words) in enumerate(_SCHEDULER_FLAGS.items(), 1)
         if service.flags & flag
     ]
-    if names:
-        yield f"-b {','.join(names)}"
 
 
 def destination_words(destination: Destination) -> str:

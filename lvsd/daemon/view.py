@@ -14,6 +14,7 @@ from lvsd.control.status import (
 from lvsd.core.director import Director
 from lvsd.core.happenings import RealKey
 from lvsd.core.health import Health, Status
+from lvsd.core.listing import granularity, scheduler_flags
 from lvsd.core.model import (
     Check,
     DestinationKey,
@@ -134,12 +135,16 @@ def _well(health: Health, admin: Admin) -> bool:
 
 
 def flag_words(service: VirtualService) -> str:
-    """`persistent 300`, `ops`: what `ipvsadm -Ln` prints after the scheduler."""
+    """`(sh-port) ops persistent 300`: what `ipvsadm -Ln` prints after the scheduler."""
     words = []
-    if service.flags & ServiceFlag.PERSISTENT:
-        words.append(f"persistent {service.timeout}")
+    if names := scheduler_flags(service):
+        words.append(f"({','.join(names)})")
     if service.flags & ServiceFlag.ONEPACKET:
         words.append("ops")
+    if service.flags & ServiceFlag.PERSISTENT:
+        words.append(f"persistent {service.timeout}")
+        if mask := granularity(service):
+            words.append(f"mask {mask}")
     if service.pe_name:
         words.append(f"pe {service.pe_name}")
     return " ".join(words)

@@ -456,6 +456,14 @@ def test_checkcount_counts_failures_and_pings(load_text):
     assert one(load_text, "checkcount=3", head=f"failurecount=4\n{BLOCK}").fall == 4
 
 
+def test_each_of_several_pings_has_the_timeout_to_itself(load_text):
+    check = one(load_text, "checkcount=3\n\tchecktimeout=2\n\tchecktype=ping").reals[0].check
+    assert (check.timeout, check.attempts) == (6, 3)
+    # What is not a ping is asked once, within the timeout as it is written.
+    check = one(load_text, "checkcount=3\n\tchecktimeout=2\n\tchecktype=connect").reals[0].check
+    assert (check.timeout, check.attempts) == (2, 1)
+
+
 def test_a_global_after_a_block_still_applies_to_it(load_text):
     config = load_text(f"{BLOCK}{REAL}\ncheckinterval=7\n")
     assert config.virtuals[0].reals[0].check.interval == 7
