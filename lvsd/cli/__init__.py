@@ -137,7 +137,11 @@ def _directory(kind: str, otherwise: str) -> str:
 def _run(args: argparse.Namespace) -> int:
     from lvsd.daemon import guard
 
-    warden = guard.fork()  # first of all, while this process is small
+    try:
+        warden = guard.fork()  # first of all, while this process is small
+    except OSError as error:
+        print(f"lvsd: cannot start the guard process: {error.strerror}", file=sys.stderr)
+        return 1
 
     from lvsd.daemon import vrrp
     from lvsd.daemon.options import RunOptions

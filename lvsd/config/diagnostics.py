@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 
 #: Errors shown for one file before "and N more".
 LIMIT = 50
+#: Characters of one text: what it quotes may be megabytes, and is cut in the middle.
+LONGEST = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,9 @@ class Report:
 
 
 def _diagnostic(place: Place, severity: str, text: str) -> Diagnostic:
+    if len(text) > LONGEST:
+        half = LONGEST // 2
+        text = f"{text[:half]} … {text[-half:]}"
     return Diagnostic(place.file, place.line, place.column, severity, _printable(text))
 
 

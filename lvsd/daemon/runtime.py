@@ -39,9 +39,8 @@ class Runtime:
     def __init__(self, options: RunOptions) -> None:
         self._path = options.socket
         if len(os.fsencode(options.socket)) > LONGEST_SOCKET:
-            raise RuntimeRefused(
-                f"{options.socket}: the path of a socket has at most {LONGEST_SOCKET} bytes (unix(7))"
-            )
+            limit = f"the path of a socket has at most {LONGEST_SOCKET} bytes (unix(7))"
+            raise RuntimeRefused(f"{options.socket}: {limit}")
         try:
             os.makedirs(options.runtime_dir, mode=0o755, exist_ok=True)
             os.makedirs(os.path.dirname(options.socket) or ".", mode=0o755, exist_ok=True)
