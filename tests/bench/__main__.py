@@ -1,0 +1,135 @@
+"""Runs benches: `python -m tests.bench [NAME...] [--reps N] [--write]`; without names, all.
+
+Each says where it runs: natively, or (`table`) on a kernel with IPVS, which is this one or the
+lab's virtual machine. Tables go to standard output, progress to standard error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from tests.bench import checks, failover, lateness, memory, table
+from tests.bench.figures import PAGE, Section, Table, load, machine, text, write
+from tests.lab.run import LAB_FAILED, native, run_here
+from tests.lab.tree import LabError, ensure
+from tests.lab.vm import Follower, Vm, check_possible
+
+NAMES = ("table", "checks", "failover", "lateness", "memory")
+RESULTS = "bench.json"
+
+
+def section(name: str, options: argparse.Namespace) -> Section:
+    """Run one bench in this process."""
+    print(f"bench: {name}", file=sys.stderr, flush=True)
+    busy, reps = load(), options.reps
+    match name:
+        case "table":
+            tables = table.run(reps)
+        case "checks":
+            tables = checks.run(reps, options.seconds)
+        case "failover":
+            tables = failover.run(reps, options.advertint)
+        case "lateness":
+            tables = lateness.run(reps, options.seconds)
+        case _:
+            tables = memory.run(reps)
+    last = tables[-1]
+    ended = Table(last.title, last.head, last.rows, [*last.notes, busy])
+    virtual = "LVSD_IN_VM" in os.environ
+    return Section(name, machine(virtual), [*tables[:-1], ended])
+
+
+def apart(name: str, options: argparse.Namespace, folder: Path) -> Section:
+    """Run one bench in a network namespace of its own on a kernel with IPVS."""
+    words = ["python3", "-m", "tests.bench", name, "--reps", str(options.reps)]
+    if native():
+        words[0] = sys.executable
+        result = folder / RESULTS
+        os.environ["LVSD_RESULTS"] = str(folder)
+        status = run_here(["unshare", "-n", *words, "--here"], 2400.0)
+        return read(result, status)
+    check_possible()
+    print("lab: booting a kernel with IPVS ...", file=sys.stderr, flush=True)
+    with Vm(ensure(), ["unshare", "-n", *words, "--here"]) as vm:
+        status = vm.follow(Follower(vm.folder / "stderr", sys.stderr.buffer))
+        return read(vm.results / RESULTS, status)
+
+
+def read(path: Path, status: int) -> Section:
+    """The section a bench elsewhere has left."""
+    if status:
+        raise LabError(f"the bench ended with status {status}")
+    data = json.loads(path.read_text())
+    tables = [Table(**table) for table in data.pop("tables")]
+    return Section(**data, tables=tables)
+
+
+def intervals(words: str) -> tuple[float, ...]:
+    return tuple(float(word) for word in words.split(","))
+
+
+def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(NAMES))
+    parser.add_argument("--reps", type=int, default=3, help="repetitions (%(default)s)")
+    parser.add_argument("--seconds", type=float, default=10, help="of a window (%(default)s)")
+    parser.add_argument(
+        "--advertint", type=intervals, default=(1.0, 0.1, 0.01), help="failover's, 1,0.1,0.01"
+    )
+    parser.add_argument("--write", action="store_true", help=f"put the tables into {PAGE.name}")
+    parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args(argv)
+    if unknown := set(options.names) - set(NAMES):
+        parser.error(f"no such bench: {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
+    return options
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line; see the module."""
+    options = arguments(argv)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    if options.here:
+        (name,) = options.names
+        done = section(name, options)
+        Path(os.environ["LVSD_RESULTS"], RESULTS).write_text(json.dumps(asdict(done)))
+        return 0
+    if os.geteuid():
+        print("bench: network namespaces need root", file=sys.stderr)
+        return 1
+    return benches(options)
+
+
+def benches(options: argparse.Namespace) -> int:
+    """One after the other, printed as they end."""
+    import tempfile
+
+    new: dict[str, Section] = {}
+    try:
+        with tempfile.TemporaryDirectory(prefix="lvsd-bench-") as folder:
+            for name in options.names or NAMES:
+                if name == "table":
+                    done = apart(name, options, Path(folder))
+                else:
+                    done = section(name, options)
+                new[name] = done
+                print("\n".join([f"\n# {name}: {done.machine}", *map(text, done.tables)]))
+                sys.stdout.flush()
+                if options.write:
+                    write(new, NAMES)
+    except LabError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return LAB_FAILED
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

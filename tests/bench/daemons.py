@@ -1,0 +1,253 @@
+"""lvsd and keepalived with the same job, behind one face.
+
+A Job says what both do: a virtual router, HTTP checks of a farm, or both. Each daemon turns it
+into its configuration. On a kernel without IPVS lvsd runs with --table=none; keepalived's
+checkers would exit there, so a preloaded library (noipvs.c) tells them that the table accepts
+everything.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.lab.director import Director
+from tests.lab.topology import Process, Topology
+
+VIP = "10.77.0.100"
+VRID = 51
+PRIORITIES = {"dirA": 150, "dirB": 100}
+SOURCES = {"dirA": "10.77.0.11", "dirB": "10.77.0.12"}
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A router with adverts every `advertint` seconds (0: none), and checks of `reals`.
+
+    Every `interval` seconds one HTTP request with a body expression to each real server of each
+    service. `services` share the same reals if `shared`, else each has its part of them.
+    """
+
+    advertint: float = 0.0
+    reals: int = 0
+    services: int = 1
+    shared: bool = False
+    interval: int = 1
+
+    @property
+    def version(self) -> int:
+        """VRRP 2 where it can say the interval, as both daemons would by themselves."""
+        return 2 if self.advertint >= 1 else 3
+
+    def farm(self) -> Iterator[tuple[str, list[str]]]:
+        """The services: address of the service, addresses of its real servers."""
+        addresses = [f"10.78.{n // 250}.{1 + n % 250}" for n in range(self.reals)]
+        part = self.reals if self.shared else -(-self.reals // self.services)
+        for number in range(self.services if self.reals else 0):
+            start = 0 if self.shared else number * part
+            yield f"10.79.0.{1 + number}", addresses[start : start + part]
+
+
+def lvsd_conf(job: Job) -> str:
+    """The job in lvsd's language."""
+    lines = [f"checkinterval={job.interval}"]
+    if job.advertint:
+        priorities = ",".join(f"{node}:{value}" for node, value in PRIORITIES.items())
+        lines += ["vrrp=VI_1", "\tinterface=eth0", f"\tvirtualrouterid={VRID}"]
+        lines += [f"\tversion={job.version}", f"\tpriority={priorities}"]
+        lines += [f"\tadvertint={job.advertint:g}", f"\taddress={VIP}"]
+    for service, reals in job.farm():
+        lines += [f"virtual={service}:80", *(f"\treal={real}:80 gate" for real in reals)]
+        lines += ["\tservice=http", "\tnegotiatetimeout=5"]
+        lines += ['\trequest="/"', '\treceive="healthy"']
+    return "\n".join(lines) + "\n"
+
+
+def keepalived_conf(job: Job, node: str) -> str:
+    """The job in keepalived's language."""
+    lines = ["global_defs {", f"  router_id {node}", f"  vrrp_version {job.version}", "}"]
+    if job.advertint:
+        lines += ["vrrp_instance VI_1 {", "  state BACKUP", "  interface eth0"]
+        lines += [f"  virtual_router_id {VRID}", f"  priority {PRIORITIES[node]}"]
+        lines += [f"  advert_int {job.advertint:g}"]
+        lines += [f"  virtual_ipaddress {{ {VIP}/32 dev eth0 }}", "}"]
+    for service, reals in job.farm():
+        lines += [f"virtual_server {service} 80 {{", "  lvs_sched wrr", "  lvs_method DR"]
+        lines += ["  protocol TCP", f"  delay_loop {job.interval}"]
+        for real in reals:
+            lines += [f"  real_server {real} 80 {{", "    weight 1", "    HTTP_GET {"]
+            lines += ["      connect_timeout 5", "      url {", "        path /"]
+            lines += ["        status_code 200", '        regex "healthy"', "      }"]
+            lines += ["    }", "  }"]
+        lines += ["}"]
+    return "\n".join(lines) + "\n"
+
+
+class Lvsd:
+    """lvsd on a director of the lab."""
+
+    name = "lvsd"
+
+    def __init__(self, lab: Topology, node: str, job: Job) -> None:
+        self.node = node
+        self.director = Director(lab, node, lvsd_conf(job), table="none")
+
+    def start(self) -> None:
+        self.director.start()
+
+    def pids(self) -> list[int]:
+        """Every process of the daemon."""
+        process = self.director.process
+        return family(process.pid) if process else []
+
+    def stop(self) -> None:
+        """An orderly stop, to its end."""
+        self.director.stop()
+
+    def kill(self) -> None:
+        """SIGKILL to the main process."""
+        self.director.kill_main()
+
+    def kill_everything(self) -> None:
+        """SIGKILL to all processes at once."""
+        massacre(self.pids())
+        if self.director.process:
+            self.director.process.kill()
+
+    def log(self) -> str:
+        return self.director.log()
+
+
+class Keepalived:
+    """keepalived of the lab's tree on a director."""
+
+    name = "keepalived"
+
+    def __init__(self, lab: Topology, node: str, job: Job) -> None:
+        self.lab, self.node, self.job = lab, node, job
+        self.config = lab.folder / f"keepalived-{node}.conf"
+        self.config.write_text(keepalived_conf(job, node))
+        self.process: Process | None = None
+
+    def start(self) -> None:
+        words = ["keepalived", "-n", "-l", "-D", "-G", "-f", str(self.config)]
+        if not self.job.reals:
+            words.append("-P")
+        else:
+            words = ["env", f"LD_PRELOAD={library(self.lab.folder)}", *words]
+        self.process = self.lab.spawn_peer(self.node, words)
+
+    def pids(self) -> list[int]:
+        """Every process of the daemon."""
+        return family(self.process.pid) if self.process else []
+
+    def stop(self) -> None:
+        """An orderly stop, to its end."""
+        assert self.process is not None
+        self.process.send(signal.SIGTERM)
+        self.process.wait()
+
+    def kill(self) -> None:
+        """The same as kill_everything: a child that lives ends by itself, orderly."""
+        self.kill_everything()
+
+    def kill_everything(self) -> None:
+        """SIGKILL to all processes at once."""
+        massacre(self.pids())
+        if self.process:
+            self.process.kill()
+
+    def log(self) -> str:
+        return self.process.text() if self.process else ""
+
+
+Daemon = Lvsd | Keepalived
+DAEMONS: tuple[type[Lvsd] | type[Keepalived], ...] = (Lvsd, Keepalived)
+
+
+def library(folder: Path) -> Path:
+    """noipvs.c compiled into `folder`; RuntimeError without a C compiler."""
+    made = folder / "noipvs.so"
+    if made.exists():
+        return made
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if not compiler:
+        raise RuntimeError("no C compiler: keepalived's checkers can't run without IPVS")
+    source = Path(__file__).with_name("noipvs.c")
+    words = [compiler, "-shared", "-fPIC", "-O2", "-o", str(made), str(source), "-ldl"]
+    subprocess.run(words, check=True)
+    return made
+
+
+def family(pid: int) -> list[int]:
+    """A process and all its descendants that live."""
+    found = [pid]
+    for parent in found:
+        try:
+            tasks = os.listdir(f"/proc/{parent}/task")
+            lists = [Path(f"/proc/{parent}/task/{task}/children").read_text() for task in tasks]
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        found += [int(word) for words in lists for word in words.split()]
+    return [each for each in found if Path(f"/proc/{each}").exists()]
+
+
+def massacre(pids: list[int]) -> None:
+    """Stop all, then SIGKILL all, so that none can react to the death of another."""
+    for number in (signal.SIGSTOP, signal.SIGKILL):
+        for pid in pids:
+            try:
+                os.kill(pid, number)
+            except ProcessLookupError:
+                continue
+
+
+def cpu_seconds(pids: list[int]) -> float:
+    """CPU time the processes have used, to the nanosecond (/proc/PID/schedstat)."""
+    spent = 0
+    for pid in pids:
+        for task in os.listdir(f"/proc/{pid}/task"):
+            spent += int(Path(f"/proc/{pid}/task/{task}/schedstat").read_text().split()[0])
+    return spent / 1e9
+
+
+def memory(pids: list[int]) -> float:
+    """Octets these processes would hold if nobody else ran, proportional within the group.
+
+    PSS alone would be too kind to lvsd, whose interpreter the bench itself shares: a page of a
+    file counts once here, as much of it as the process that has most of it; anonymous memory
+    counts by PSS.
+    """
+    anonymous, files = 0, dict[tuple[str, str], int]()
+    for pid in pids:
+        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+        anonymous += _field(rollup, "Pss_Anon") + _field(rollup, "Pss_Shmem")
+        for key, mapping in _mappings(Path(f"/proc/{pid}/smaps").read_text()):
+            size = _field(mapping, "Rss") - _field(mapping, "Anonymous")
+            files[key] = max(files.get(key, 0), size)
+    return (anonymous + sum(files.values())) * 1024.0
+
+
+def _field(text: str, name: str) -> int:
+    line = next((line for line in text.splitlines() if line.startswith(name + ":")), "x 0")
+    return int(line.split()[1])
+
+
+def _mappings(text: str) -> Iterator[tuple[tuple[str, str], str]]:
+    """((file, offset), fields) for each mapping of a file in /proc/PID/smaps."""
+    key: tuple[str, str] | None = None
+    fields: list[str] = []
+    for line in [*text.splitlines(), "end 0 0 0 0 /end"]:
+        words = line.split()
+        if words[0].endswith(":"):
+            fields.append(line)
+            continue
+        if key:
+            yield key, "\n".join(fields)
+        named = len(words) > 5 and words[5].startswith("/")
+        key, fields = ((words[5], words[2]) if named else None), []
