@@ -10,15 +10,45 @@ from __future__ import annotations
 import ipaddress
 import re
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lvsd.config.diagnostics import BadValue
+from lvsd.config.table import SERVICE_PORTS
 from lvsd.core.model import Family, IPAddress, Protocol
 
 _HOST = re.compile(r"(?=.{1,253}$)[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
                    r"(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*\.?", re.ASCII)  # fmt: skip
 #: A range of real servers may not be longer than this.
 RANGE_LIMIT = 65536
+#: For machines without a services database (a bare Debian has none): what LVS usually balances.
+#: Name → (port, protocols), as IANA registered them.
+_T, _U = Protocol.TCP, Protocol.UDP
+WELL_KNOWN: Mapping[str, tuple[int, tuple[Protocol, ...]]] = {
+    **{
+        name: (port, (_T,))
+        for name, port in SERVICE_PORTS.items()
+        if name not in ("dns", "http_proxy")
+    },
+    "http-alt": (8080, (_T, _U)),
+    "www": (80, (_T,)),
+    "https": (443, (_T, _U)),
+    "domain": (53, (_T, _U)),
+    "ntp": (123, (_U,)),
+    "snmp": (161, (_T, _U)),
+    "syslog": (514, (_U,)),
+    "tftp": (69, (_U,)),
+    "radius": (1812, (_T, _U)),
+    "sip": (5060, (_T, _U)),
+    "postgresql": (5432, (_T,)),
+    "pop3": (110, (_T,)),
+    "pop3s": (995, (_T,)),
+    "imap2": (143, (_T,)),
+    "ssh": (22, (_T,)),
+    "ldap": (389, (_T, _U)),
+    "ldaps": (636, (_T, _U)),
+    "squid": (3128, (_T,)),
+}
 
 
 class Resolver:
@@ -41,13 +71,19 @@ class Resolver:
         return self._hosts[name, family]
 
     def port(self, name: str, protocol: Protocol) -> int:
-        """The port of a service name, from the services database (/etc/services)."""
+        """The port of a service name, from the services database (/etc/services).
+
+        The usual names are known without it.
+        """
         if (name, protocol) not in self._ports:
-            word = "tcp" if protocol is Protocol.FWM else protocol.word
+            meant = Protocol.TCP if protocol is Protocol.FWM else protocol
             try:
-                self._ports[name, protocol] = socket.getservbyname(name, word)
+                self._ports[name, protocol] = socket.getservbyname(name, meant.word)
             except OSError as problem:
-                raise LookupError(str(problem)) from problem
+                port, protocols = WELL_KNOWN.get(name, (0, ()))
+                if meant not in protocols:
+                    raise LookupError(str(problem)) from problem
+                self._ports[name, protocol] = port
         return self._ports[name, protocol]
 
 

@@ -6,6 +6,8 @@ import os
 import pytest
 
 from lvsd.config import ConfigError, load, loads
+from lvsd.config.addresses import Resolver
+from lvsd.core.model import Protocol
 
 VIRTUAL = "virtual=127.0.0.{}:80\n\tquiescent=yes\n"
 
@@ -134,3 +136,18 @@ def test_errors_come_in_the_order_of_lines():
     with pytest.raises(ConfigError) as caught:
         loads(b"virtual=1.2.3.4:99999\n\tscheduler=x\n\tservice=y\n\nautoreload=z\n")
     assert [d.line for d in caught.value.errors] == [1, 2, 3, 5]
+
+
+def test_usual_port_names_are_known_without_a_services_database(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def missing(*_: object) -> int:
+        raise OSError("service/proto not found")
+
+    monkeypatch.setattr("socket.getservbyname", missing)
+    resolver = Resolver()
+
+    assert resolver.port("http", Protocol.TCP) == 80
+    assert resolver.port("domain", Protocol.UDP) == 53
+    with pytest.raises(LookupError):
+        resolver.port("tftp", Protocol.TCP)
