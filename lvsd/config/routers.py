@@ -6,13 +6,13 @@ design rule 2 (a virtual address is a host address unless told otherwise).
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lvsd.config.diagnostics import BadValue, Place, Report, proposal
 from lvsd.config.document import Document, Section, Setting
+from lvsd.config.peers import build_peers, source
 from lvsd.config.tuning import tuning
 from lvsd.config.values import interface_name
 from lvsd.config.vips import vip
@@ -110,6 +110,7 @@ def _router(
     _distinct([*addresses, *excluded], section, report)
     if "authtype" in section.settings:
         _authtype(section, report)
+    peers, ttls = build_peers(section, family, addresses, report)
     if missing:
         return None
     return RouterConfig(
@@ -123,8 +124,9 @@ def _router(
         advertint=_advertint(section, version, report),
         excluded=excluded,
         authpass=_authpass(section, version, report),
-        peers=_peers(section, family, addresses, report),
-        source=_source(section, family, report),
+        peers=peers,
+        peer_ttls=ttls,
+        source=source(section, family, report),
         preempt=not section.value("nopreempt", False),
         preemptdelay=section.value("preemptdelay", 0.0),
         startupdelay=section.value("startupdelay"),
@@ -210,45 +212,6 @@ def _authpass(section: Section, version: int, report: Report) -> bytes:
         text = "version 3 has no authentication (RFC 5798, section 9); remove authpass or version=3"
         report.error(section.place("authpass"), text)
     return password
-
-
-def _peers(
-    section: Section, family: Family, vips: tuple[Vip, ...], report: Report
-) -> tuple[IPAddress, ...]:
-    peers: list[IPAddress] = []
-    for setting in section.repeated.get("peer", []):
-        try:
-            peer = ipaddress.ip_address(setting.value.strip("[]"))
-        except ValueError:
-            report.error(setting.place, f"peer needs an address, not {setting.value}")
-            continue
-        if _fits(peer, family, setting.place, "peer", report):
-            if peer in [one.address for one in vips]:
-                report.error(setting.place, f"{peer} is a virtual address, not the peer's own")
-            elif peer != _own(section) and peer not in peers:
-                peers.append(peer)
-    return tuple(peers)
-
-
-def _own(section: Section) -> IPAddress | None:
-    own: IPAddress | None = section.value("unicastsrcip") or section.value("mcastsrcip")
-    return own
-
-
-def _source(section: Section, family: Family, report: Report) -> IPAddress | None:
-    for word in ("unicastsrcip", "mcastsrcip"):
-        found: IPAddress | None = section.value(word)
-        if found is not None:
-            return found if _fits(found, family, section.place(word), word, report) else None
-    return None
-
-
-def _fits(address: IPAddress, family: Family, place: Place, word: str, report: Report) -> bool:
-    if Family.of(address) is family:
-        return True
-    mine = 6 if family is Family.INET6 else 4
-    report.error(place, f"{word} {address} does not fit: this instance is IPv{mine}")
-    return False
 
 
 def _syncdaemon(section: Section, report: Report) -> tuple[str, int] | None:

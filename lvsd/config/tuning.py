@@ -22,6 +22,8 @@ _WORDS = (
     "v3checksumasv2",
     "lowerprionoadvert",
     "higherpriosendadvert",
+    "unicastttl",
+    "checkunicastsrc",
 )
 _DEFAULTS = {field.name: field.default for field in dataclasses.fields(RouterConfig)}
 #: Words that follow another one unless they are given.

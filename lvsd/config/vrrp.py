@@ -37,8 +37,17 @@ ROUTER = (
         "Not needed: authpass alone means keepalived's PASS.",
         origin="keepalived"),
     row("R", "peer", "text", "",
-        "Unicast to this address instead of multicast. The own address may be listed too.",
+        "ADDRESS [minttl N] [maxttl N]: unicast to this address instead of multicast. The own "
+        "address may be listed too. With minttl or maxttl what comes from this peer with another "
+        "TTL (hop limit) is dropped.",
         origin="keepalived", many=True),
+    row("R", "unicastttl", "integer", "255",
+        "TTL (hop limit) of unicast advertisements.",
+        origin="keepalived", bounds=(1, 255)),
+    row("R", "checkunicastsrc", "yesno", "yes",
+        "With peer: drop advertisements from other addresses. no is for peers behind address "
+        "translation.",
+        origin="keepalived", bare=True),
     row("R", "mcastsrcip", "source", "the interface's",
         "Source address of advertisements.",
         origin="keepalived"),

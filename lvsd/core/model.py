@@ -310,6 +310,15 @@ class Track:
 
 
 @dataclass(frozen=True, slots=True)
+class PeerTtl:
+    """The TTLs or hop limits, both ends included, in which a unicast peer's adverts arrive."""
+
+    peer: IPAddress
+    minimum: int = 0
+    maximum: int = 255
+
+
+@dataclass(frozen=True, slots=True)
 class RouterConfig:
     """A `vrrp=` block as the operator wrote it, defaults filled in.
 
@@ -324,7 +333,9 @@ class RouterConfig:
     second burst (0 for none), `garpmasterrefresh` seconds between announcements while MASTER.
     `v3checksumasv2` leaves the pseudo-header out of version 3's checksum over IPv4 (RFC 9568);
     `lowerprionoadvert` lets a MASTER not answer a lower bidder, `higherpriosendadvert` lets it
-    send a last advert to a higher one.
+    send a last advert to a higher one. `unicastttl` is the TTL or hop limit of unicast adverts,
+    `peer_ttls` what is accepted from peers with a range; `checkunicastsrc` False accepts unicast
+    adverts from others than peers.
     """
 
     name: str
@@ -358,6 +369,9 @@ class RouterConfig:
     v3checksumasv2: bool = False
     lowerprionoadvert: bool = False
     higherpriosendadvert: bool = False
+    unicastttl: int = 255
+    peer_ttls: tuple[PeerTtl, ...] = ()
+    checkunicastsrc: bool = True
 
     @property
     def key(self) -> tuple[str, int, Family]:

@@ -40,11 +40,15 @@ _FRAME = 2048
 
 @dataclass(frozen=True, slots=True)
 class Packet:
-    """A prebuilt advert. `source` and `destination` are packed; `source` b"" lets the kernel."""
+    """A prebuilt advert. `source` and `destination` are packed; `source` b"" lets the kernel.
+
+    `hops` is the TTL or hop limit.
+    """
 
     destination: bytes
     source: bytes
     payload: bytes
+    hops: int = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,12 +289,14 @@ def _send(sock: socket.socket, ward: Ward, packet: Packet) -> None:
     text = socket.inet_ntop(ward.family, packet.destination)
     if ward.family == socket.AF_INET:
         info = struct.pack("@i4s4x", ward.index, packet.source or bytes(4))
-        ancillary = [(socket.IPPROTO_IP, 8, info)]  # IP_PKTINFO
+        hops = (socket.IPPROTO_IP, socket.IP_TTL, struct.pack("@i", packet.hops))
+        ancillary = [(socket.IPPROTO_IP, 8, info), hops]  # 8 is IP_PKTINFO
         sock.sendmsg([packet.payload], ancillary, 0, (text, 0))
     else:
         info = struct.pack("@16si", packet.source or bytes(16), ward.index)
         scope = ward.index if text.startswith(("ff", "fe8")) else 0
-        ancillary = [(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, info)]
+        hops = (socket.IPPROTO_IPV6, socket.IPV6_HOPLIMIT, struct.pack("@i", packet.hops))
+        ancillary = [(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, info), hops]
         sock.sendmsg([packet.payload], ancillary, 0, (text, 0, 0, scope))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from lvsd.core import packet
 from lvsd.core.model import IPAddress
-from lvsd.core.vrrp import Key, VirtualRouter, advertisement, destinations
+from lvsd.core.vrrp import Key, VirtualRouter, advertisement, destinations, hops
 from lvsd.daemon.ears import Ears
 from lvsd.linux.announce import BURST_INTERVAL, Announcer
 from lvsd.linux.link import Links
@@ -30,7 +30,7 @@ class Herald:
             return ""  # a fault that the router knows of
         advert = advertisement(vr, priority)
         sent = [
-            wire.send(packet.encode(advert, vr.source, to), vr.source, to)
+            wire.send(packet.encode(advert, vr.source, to), vr.source, to, hops(vr))
             for to in destinations(vr)
         ]
         return "" if all(sent) else wire.last_error

@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from lvsd.core.model import Family, IPAddress, RouterConfig, Track, TrackKind, Vip
+from lvsd.core.model import Family, IPAddress, PeerTtl, RouterConfig, Track, TrackKind, Vip
 
 VERSION = 1
 #: A frame beyond this is a broken peer, not a message (a full status of 255 routers is 200 kB).
@@ -204,6 +204,9 @@ def router_from_wire(wire: Mapping[str, Any]) -> RouterConfig:
     w["addresses"] = tuple(map(_vip, w["addresses"]))
     w["excluded"] = tuple(map(_vip, w.get("excluded", ())))
     w["peers"] = tuple(map(_address, w.get("peers", ())))
+    w["peer_ttls"] = tuple(
+        PeerTtl(_address(t["peer"]), t["minimum"], t["maximum"]) for t in w.get("peer_ttls", ())
+    )
     w["source"] = None if source is None else _address(source)
     w["authpass"] = w.get("authpass", "").encode("latin-1")
     w["syncdaemon"] = None if syncdaemon is None else (str(syncdaemon[0]), int(syncdaemon[1]))

@@ -10,7 +10,14 @@ from ipaddress import IPv4Address, IPv6Address
 
 from lvsd.core import packet
 from lvsd.core.model import Family
-from lvsd.core.vrrp import VirtualRouter, advertisement, desired, destinations, relief_timeout
+from lvsd.core.vrrp import (
+    VirtualRouter,
+    advertisement,
+    desired,
+    destinations,
+    hops,
+    relief_timeout,
+)
 from lvsd.daemon.guard import Packet, Ward
 from lvsd.linux import bpf
 from lvsd.linux.link import Interface
@@ -50,6 +57,6 @@ def _farewells(vr: VirtualRouter) -> tuple[Packet, ...]:
         return ()
     advert = advertisement(vr, 0)
     return tuple(
-        Packet(to.packed, source.packed, packet.encode(advert, source, to))
+        Packet(to.packed, source.packed, packet.encode(advert, source, to), hops(vr))
         for to in destinations(vr)
     )

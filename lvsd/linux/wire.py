@@ -101,15 +101,22 @@ class VrrpSocket:
         """Leave the group and give the socket back."""
         self._socket.close()
 
-    def send(self, payload: bytes, source: IPAddress | None, destination: IPAddress) -> bool:
+    def send(
+        self,
+        payload: bytes,
+        source: IPAddress | None,
+        destination: IPAddress,
+        hops: int = HOPS,
+    ) -> bool:
         """Send one advert; False when the kernel did not take it (counted, `last_error` says why).
 
-        `source` None lets the kernel choose.
+        `source` None lets the kernel choose. `hops` is the TTL or hop limit.
         """
+        ancillary = self._ancillary(source)
+        if hops != HOPS:
+            ancillary.append(self._hop_limit(hops))
         try:
-            self._socket.sendmsg(
-                [payload], self._ancillary(source), 0, self._destination(destination)
-            )
+            self._socket.sendmsg([payload], ancillary, 0, self._destination(destination))
         except OSError as error:
             self.counters.send_errors += 1
             self.last_error = f"{destination}: {error.strerror}"
@@ -189,6 +196,11 @@ class VrrpSocket:
             return [(socket.IPPROTO_IP, _IP_PKTINFO, info)]
         info = _IN6_PKTINFO.pack(source.packed, self.index)
         return [(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, info)]
+
+    def _hop_limit(self, hops: int) -> tuple[int, int, bytes]:
+        if self.family is Family.INET:
+            return (socket.IPPROTO_IP, socket.IP_TTL, struct.pack("@i", hops))
+        return (socket.IPPROTO_IPV6, socket.IPV6_HOPLIMIT, struct.pack("@i", hops))
 
     def _destination(self, address: IPAddress) -> tuple[str, int] | tuple[str, int, int, int]:
         if self.family is Family.INET:

@@ -3,6 +3,7 @@
 import pytest
 
 from lvsd.config import ConfigError, render
+from lvsd.core.model import PeerTtl
 
 PAIR = "vrrp=VI_1\n\tinterface=eth0\n\tvirtualrouterid=51\n\taddress=192.168.1.1\n"
 
@@ -81,3 +82,43 @@ def test_only_version_3_over_ipv4_has_two_readings_of_the_checksum(load_text):
     assert "one reading" in refusal(load_text, "v3checksumasv2")
     six = V3.replace("192.168.1.1", "2001:db8::1")
     assert "one reading" in refusal(load_text, "v3checksumasv2", six)
+
+
+UNICAST = PAIR + "\tunicastsrcip=192.168.1.2\n\tpeer=192.168.1.3\n"
+
+
+def test_unicast_words(load_text):
+    found = router(
+        load_text, "unicastttl=5\npeer=192.168.1.4 minttl 254\npeer=192.168.1.5", UNICAST
+    )
+    assert [str(peer) for peer in found.peers] == ["192.168.1.3", "192.168.1.4", "192.168.1.5"]
+    assert found.peer_ttls == (PeerTtl(found.peers[1], 254, 255),)
+    assert (found.unicastttl, found.checkunicastsrc) == (5, True)
+    assert router(load_text, "peer=192.168.1.4 maxttl 3 minttl 1").peer_ttls[0].minimum == 1
+    assert not router(load_text, "checkunicastsrc=no", UNICAST).checkunicastsrc
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        ("unicastttl=0", "must be from 1 to 255"),
+        ("peer=192.168.1.4 minttl", "minttl must be from 0 to 255"),
+        ("peer=192.168.1.4 minttl 256", "minttl must be from 0 to 255"),
+        ("peer=192.168.1.4 minttl 5 maxttl 4", "nothing could be received"),
+        ("peer=192.168.1.4 ttl 5", "write peer=ADDRESS minttl N maxttl N, not ttl"),
+        ("peer=192.168.1.4 minttl 5 minttl 6", "not minttl"),
+        ("peer=192.168.1.4 minttl 5\ncheckunicastsrc=no", "leave one out"),
+    ],
+)
+def test_what_is_wrong_with_unicast_is_said(load_text, lines, expected):
+    assert expected in refusal(load_text, lines, UNICAST)
+
+
+@pytest.mark.parametrize("word", ["unicastttl=5", "checkunicastsrc=no"])
+def test_a_word_for_unicast_needs_a_peer(load_text, word):
+    assert "there is no peer=" in refusal(load_text, word)
+
+
+def test_a_list_of_only_ourselves_is_no_wish_for_multicast(load_text):
+    lines = "unicastsrcip=192.168.1.2\npeer=192.168.1.2"
+    assert "the only peer= is this director itself" in refusal(load_text, lines)

@@ -7,7 +7,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from lvsd.core.model import Family, Vip
+from lvsd.core.model import Family, PeerTtl, Vip
 from lvsd.core.packet import AUTH_PASS, Advertisement, Reason, encode
 from lvsd.core.vrrp import (
     AdvertReceived,
@@ -16,6 +16,7 @@ from lvsd.core.vrrp import (
     VirtualRouters,
     advertisement,
     destinations,
+    hops,
     receive,
     step,
 )
@@ -146,3 +147,25 @@ def test_both_readings_of_the_checksum_are_accepted_and_remembered(v3checksumasv
     assert vr.heard_pseudo_header is None
     assert after_hearing(vr, True).heard_pseudo_header is True
     assert after_hearing(vr, False).heard_pseudo_header is False
+
+
+@pytest.mark.parametrize(("ttl", "near"), [(253, False), (254, True), (255, True)])
+def test_a_peer_keeps_to_its_ttl_range(ttl, near) -> None:
+    limits = (PeerTtl(LOW, 1, 1), PeerTtl(HIGH, 254, 255))
+    changes = {"peers": (LOW, HIGH), "peer_ttls": limits}
+
+    event = heard(GOOD, destination=OWN, ttl=ttl, **changes)
+
+    assert event == (AdvertReceived(HIGH, GOOD) if near else AdvertRejected(Reason.TTL))
+    assert heard(GOOD, destination=OWN, ttl=3, peers=(HIGH,)) == AdvertReceived(HIGH, GOOD)
+
+
+def test_a_stranger_is_heard_where_the_source_is_not_checked() -> None:
+    event = heard(GOOD, destination=OWN, peers=(LOW,), checkunicastsrc=False)
+
+    assert event == AdvertReceived(HIGH, GOOD)
+
+
+def test_only_unicast_has_a_ttl_of_its_own() -> None:
+    assert hops(VirtualRouter.initial(config(unicastttl=5), OWN)) == 255
+    assert hops(VirtualRouter.initial(config(unicastttl=5, peers=(LOW,)), OWN)) == 5

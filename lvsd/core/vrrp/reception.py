@@ -24,12 +24,20 @@ def receive(
     """
     try:
         advert = parse(message, source=source, destination=destination, ttl=ttl)
+        _near(vr, source, ttl)
         _suits(vr, advert)
         advert = verify(message, advert, source=source, destination=destination)
         _fits(vr, source, destination)
     except PacketError as error:
         return AdvertRejected(error.reason)
     return AdvertReceived(source, advert)
+
+
+def _near(vr: VirtualRouter, source: IPAddress, ttl: int) -> None:
+    """A peer with a TTL range keeps to it; raises PacketError."""
+    for limits in vr.config.peer_ttls:
+        if limits.peer == source and not limits.minimum <= ttl <= limits.maximum:
+            raise PacketError(Reason.TTL)
 
 
 def _suits(vr: VirtualRouter, advert: Advertisement) -> None:
@@ -56,5 +64,5 @@ def _fits(vr: VirtualRouter, source: IPAddress, destination: IPAddress) -> None:
         raise PacketError(Reason.FAMILY)
     if destination.is_multicast == bool(vr.config.peers):
         raise PacketError(Reason.DESTINATION)
-    if vr.config.peers and source not in destinations(vr):
+    if vr.config.peers and vr.config.checkunicastsrc and source not in destinations(vr):
         raise PacketError(Reason.SOURCE)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from lvsd.core.model import Family, IPAddress, RouterConfig, Track, TrackKind, Vip
-from lvsd.core.packet import AUTH_NONE, AUTH_PASS, MULTICAST, Advertisement, Reason
+from lvsd.core.packet import AUTH_NONE, AUTH_PASS, MULTICAST, TTL, Advertisement, Reason
 from lvsd.core.vrrp.events import State
 from lvsd.core.vrrp.timers import (
     LEASE_GRACE,
@@ -260,6 +260,11 @@ def destinations(vr: VirtualRouter) -> tuple[IPAddress, ...]:
     if not vr.config.peers:
         return (MULTICAST[vr.config.family],)
     return tuple(peer for peer in vr.config.peers if peer != vr.source)
+
+
+def hops(vr: VirtualRouter) -> int:
+    """The TTL or hop limit to send with: RFC 5798 §5.1.1.3, except for unicast as configured."""
+    return vr.config.unicastttl if vr.config.peers else TTL
 
 
 def counters(vr: VirtualRouter) -> Mapping[str, int]:
