@@ -135,18 +135,18 @@ def _well(health: Health, admin: Admin) -> bool:
 
 
 def flag_words(service: VirtualService) -> str:
-    """`(sh-port) ops persistent 300`: what `ipvsadm -Ln` prints after the scheduler."""
+    """`(sh-port) persistent 300 ops`: what `ipvsadm -Ln` prints after the scheduler."""
     words = []
     if names := scheduler_flags(service):
         words.append(f"({','.join(names)})")
-    if service.flags & ServiceFlag.ONEPACKET:
-        words.append("ops")
     if service.flags & ServiceFlag.PERSISTENT:
         words.append(f"persistent {service.timeout}")
         if mask := granularity(service):
             words.append(f"mask {mask}")
     if service.pe_name:
         words.append(f"pe {service.pe_name}")
+    if service.flags & ServiceFlag.ONEPACKET:
+        words.append("ops")
     return " ".join(words)
 
 

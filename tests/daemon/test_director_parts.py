@@ -18,15 +18,18 @@ from lvsd.core.model import (
     Family,
     Protocol,
     RouterConfig,
+    ServiceFlag,
     ServiceKey,
     SyncDaemon,
     SyncRole,
     TrackScript,
+    VirtualService,
 )
 from lvsd.daemon.rivals import rivals
 from lvsd.daemon.scripts import Notifier, Refused, Tracker, run, trusted
 from lvsd.daemon.settings import Settings
 from lvsd.daemon.store import Running, Store, drains_of, restored
+from lvsd.daemon.view import flag_words
 from lvsd.daemon.watch import Signature, Watch
 from lvsd.linux import sysctl
 from lvsd.linux.memory import MemoryTable
@@ -235,6 +238,31 @@ async def test_a_tracked_script_needs_rise_and_fall_runs_to_change(tmp_path: Pat
     assert tracker.values == {"chk": False}
     assert len(runs.read_text().split()) - before >= 2
     await tracker.close()
+
+
+# --- view ---------------------------------------------------------------------
+
+P, OPS = ServiceFlag.PERSISTENT, ServiceFlag.ONEPACKET
+PORT, FALLBACK, THIRD = ServiceFlag.SCHED2, ServiceFlag.SCHED1, ServiceFlag.SCHED3
+
+
+@pytest.mark.parametrize(
+    ("service", "words"),  # as ipvsadm 1.31 prints them after the scheduler
+    [
+        (VirtualService(WEB, "rr"), ""),
+        (VirtualService(WEB, "rr", OPS), "ops"),
+        (VirtualService(WEB, "rr", P, 300), "persistent 300"),
+        (VirtualService(WEB, "rr", P, 300, 24), "persistent 300 mask 255.255.255.0"),
+        (VirtualService(MARK, "wlc", P, 360, 64), "persistent 360 mask 64"),
+        (VirtualService(MARK, "wlc", P, 360, 128), "persistent 360"),
+        (VirtualService(WEB, "rr", P | OPS, 60, pe_name="sip"), "persistent 60 pe sip ops"),
+        (VirtualService(WEB, "sh", PORT | FALLBACK, 0, 0), "(sh-fallback,sh-port)"),
+        (VirtualService(WEB, "mh", PORT), "(mh-port)"),
+        (VirtualService(WEB, "wlc", THIRD | P, 10), "(flag-3) persistent 10"),
+    ],
+)
+def test_flags_read_as_in_ipvsadms_listing(service: VirtualService, words: str) -> None:
+    assert flag_words(service) == words
 
 
 # --- rivals and settings --------------------------------------------------------
