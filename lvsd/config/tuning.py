@@ -24,6 +24,7 @@ _WORDS = (
     "higherpriosendadvert",
     "unicastttl",
     "checkunicastsrc",
+    "delayafterboot",
 )
 _DEFAULTS = {field.name: field.default for field in dataclasses.fields(RouterConfig)}
 #: Words that follow another one unless they are given.

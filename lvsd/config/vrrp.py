@@ -64,6 +64,10 @@ ROUTER = (
         "Longest time in seconds to wait after the start for every real server to be judged "
         "once; at most 30 unless given.",
         origin="keepalived", bounds=(0, 1000)),
+    row("R", "delayafterboot", "decimal", "0",
+        "Take no part before the system has been up for so many seconds. A restart of lvsd on a "
+        "running system does not wait.",
+        origin="keepalived", bounds=(0, 86400)),
     row("R", "syncgroup", "name", "",
         "Instances of one group change state together.",
         origin="keepalived"),

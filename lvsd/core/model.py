@@ -335,7 +335,7 @@ class RouterConfig:
     `lowerprionoadvert` lets a MASTER not answer a lower bidder, `higherpriosendadvert` lets it
     send a last advert to a higher one. `unicastttl` is the TTL or hop limit of unicast adverts,
     `peer_ttls` what is accepted from peers with a range; `checkunicastsrc` False accepts unicast
-    adverts from others than peers.
+    adverts from others than peers. Nothing begins before `delayafterboot` seconds of uptime.
     """
 
     name: str
@@ -372,6 +372,7 @@ class RouterConfig:
     unicastttl: int = 255
     peer_ttls: tuple[PeerTtl, ...] = ()
     checkunicastsrc: bool = True
+    delayafterboot: float = 0.0
 
     @property
     def key(self) -> tuple[str, int, Family]:

@@ -259,7 +259,7 @@ class Routers:
             lease = lease_seconds(config)
             self._applier.adopt(key, _vips(config), lease=lease)
             self._acquaint(key, config)
-            self._inbox.append((key, Startup()))
+            self._inbox.append((key, Startup(time.clock_gettime(time.CLOCK_BOOTTIME))))
         # One that was wanted back while it stopped has begun by itself, with what its
         # predecessor knew; tracks and VIPs may be others now.
         for key in self._leaving - self.core.leaving.keys():

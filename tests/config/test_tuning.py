@@ -32,6 +32,7 @@ def refusal(load_text, lines, head=PAIR):
         ("garpmasterrefreshrepeat=2", "garpmasterrefreshrepeat", 2),
         ("garplowerpriorepeat=0", "garplowerpriorepeat", 0),
         ("garplowerpriodelay=0", "garplowerpriodelay", 0),
+        ("delayafterboot=60", "delayafterboot", 60),
     ],
 )
 def test_a_word_sets_its_field_and_survives_the_normal_form(load_text, line, field, value):

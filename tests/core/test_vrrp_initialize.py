@@ -9,6 +9,7 @@ from lvsd.core.vrrp import (
     Announce,
     DeadlineReached,
     LinkChanged,
+    Reconfigured,
     SendAdvert,
     ServicesReady,
     SourceChanged,
@@ -21,7 +22,7 @@ from lvsd.core.vrrp import (
     reported_state,
 )
 
-from .vrrp_world import HIGH, OWN, Bench, advert, backup, kinds
+from .vrrp_world import HIGH, OWN, Bench, advert, backup, config, kinds
 
 SCRIPT = Track(TrackKind.SCRIPT, "chk")
 
@@ -153,3 +154,48 @@ def test_the_ipv6_source_fault_names_the_link_local_address() -> None:
     bench.do(SourceChanged(None))
 
     assert faults(bench.vr) == ("interface eth0 has no IPv6 link-local address to send from",)
+
+
+# --- delayafterboot -------------------------------------------------------------------------
+
+
+def test_nothing_begins_before_the_system_is_up_for_long_enough() -> None:
+    bench = Bench(delayafterboot=60.0, has_services=True)
+
+    bench.do(Startup(uptime=20.0))
+    assert (bench.state, bench.vr.reason) == (
+        State.INITIALIZE,
+        "waiting until 60 s after boot",
+    )
+    bench.do(ServicesReady(True), 30.0)
+    assert bench.state is State.INITIALIZE
+    bench.deadline()
+
+    assert (bench.state, bench.now) == (State.BACKUP, 40.0)
+
+
+@pytest.mark.parametrize("uptime", [60.0, 1000.0, None])
+def test_a_restart_on_a_running_system_does_not_wait(uptime) -> None:
+    bench = Bench(delayafterboot=60.0)
+
+    bench.do(Startup(uptime))
+
+    assert bench.state is State.BACKUP
+
+
+def test_the_longer_of_two_delays_counts() -> None:
+    for uptime, end in ((0.0, 60.0), (50.0, 20.0)):
+        bench = Bench(delayafterboot=60.0, startupdelay=20.0)
+        bench.do(Startup(uptime))
+        while bench.state is State.INITIALIZE:
+            bench.deadline()
+        assert bench.now == end
+
+
+def test_a_reload_without_the_delay_ends_it() -> None:
+    bench = Bench(delayafterboot=60.0)
+    bench.do(Startup(0.0))
+
+    bench.do(Reconfigured(config()), 1.0)
+
+    assert bench.state is State.BACKUP

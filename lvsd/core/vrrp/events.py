@@ -27,7 +27,12 @@ class State(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Startup:
-    """The router may begin. What is known of link, source and tracks is told before it."""
+    """The router may begin. What is known of link, source and tracks is told before it.
+
+    `uptime` is the system's, in seconds; None where it does not matter (any more).
+    """
+
+    uptime: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,8 +92,8 @@ def step(vr: VirtualRouter, event: Event, now: float) -> Stepped:
 def _dispatch(vr: VirtualRouter, event: Event, now: float) -> Stepped:
     """What is the same in every state; the rest goes to the state's own function."""
     match event:
-        case Startup():
-            return _startup(vr, now)
+        case Startup(uptime=uptime):
+            return _startup(vr, uptime, now)
         case LinkChanged() | SourceChanged() | TrackChanged() | ServicesReady() | ChildLost():
             return reconsider(vr, _learn(vr, event), now)
         case Reconfigured(config=config):
@@ -157,15 +157,17 @@ def _serving(vr: VirtualRouter) -> bool:
 # --- what every state has -------------------------------------------------------------------
 
 
-def _startup(vr: VirtualRouter, now: float) -> Stepped:
+def _startup(vr: VirtualRouter, uptime: float | None, now: float) -> Stepped:
     if vr.since is not None or vr.stopping:
         return vr, ()
     delay = vr.config.startupdelay
+    booting = 0.0 if uptime is None else max(0.0, vr.config.delayafterboot - uptime)
     begun = replace(
         vr,
         since=now,
         hold_at=now + delay if delay else None,
-        patience_at=now + max(delay or 0.0, STARTUP_DELAY),
+        boot_at=now + booting if booting else None,
+        patience_at=now + max(delay or 0.0, booting, STARTUP_DELAY),
     )
     return reconsider(begun, begun, now)
 
@@ -242,6 +244,8 @@ def _reconfigured(vr: VirtualRouter, event: Reconfigured, now: float) -> Stepped
         vr = refresh_changed(vr, now)
     if not config.startupdelay:
         vr = replace(vr, hold_at=None)
+    if not config.delayafterboot:
+        vr = replace(vr, boot_at=None)
     if vr.wants_master and not config.syncgroup and not faults(vr):
         return promote(vr, now)
     return reconsider(old, vr, now)
@@ -276,6 +280,7 @@ def _initialize_deadline(vr: VirtualRouter, now: float) -> Stepped:
     after = replace(
         vr,
         hold_at=running(vr.hold_at),
+        boot_at=running(vr.boot_at),
         patience_at=running(vr.patience_at),
         retry_at=running(vr.retry_at),
     )

@@ -62,8 +62,10 @@ class VirtualRouter:
     child_lost: bool = False
     group_fault: str = ""
 
-    # INITIALIZE: the start is held, the wait for services and scripts ends, a VIP is retried.
+    # INITIALIZE: the start is held (by startupdelay, by delayafterboot), the wait for services and
+    # scripts ends, a VIP is retried.
     hold_at: float | None = None
+    boot_at: float | None = None
     patience_at: float | None = None
     retry_at: float | None = None
     retry_delay: float = RETRY_DELAY
@@ -126,7 +128,7 @@ def _deadlines(vr: VirtualRouter) -> tuple[float | None, ...]:
     if vr.stopping or vr.since is None:
         return ()
     if vr.state is State.INITIALIZE:
-        return (vr.hold_at, vr.patience_at, vr.retry_at)
+        return (vr.hold_at, vr.boot_at, vr.patience_at, vr.retry_at)
     if vr.state is State.BACKUP:
         return (vr.master_down_at,)
     return (vr.adver_at, vr.announce_at, vr.reannounce_at, lease_ends_at(vr))
@@ -189,11 +191,14 @@ def known(vr: VirtualRouter, track: Track) -> bool | None:
 def waiting(vr: VirtualRouter) -> str:
     """What a faultless router still waits for before it leaves INITIALIZE, "" for nothing.
 
-    An explicit startupdelay is waited for in any case. The child's word on the services, and the
-    first word of each script whose failure is a fault, are waited for within `patience_at`.
+    An explicit startupdelay and a delayafterboot are waited for in any case. The child's word on
+    the services, and the first word of each script whose failure is a fault, are waited for within
+    `patience_at`.
     """
     if vr.hold_at is not None:
         return f"waiting for startupdelay of {vr.config.startupdelay:g} s"
+    if vr.boot_at is not None:
+        return f"waiting until {vr.config.delayafterboot:g} s after boot"
     if vr.patience_at is None:
         return ""
     if vr.config.has_services and not vr.ready:
