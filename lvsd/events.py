@@ -17,6 +17,8 @@ EVENTS: dict[str, str] = {
     "child_lost": "The director process died or went silent; table and mastership stay.",
     "child_returned": "The restarted director process is up again and has read the configuration.",
     "guard_lost": "The guard process is gone: the VIPs are now protected by their lease alone.",
+    "guard_replaced": "Another guard process protects the VIPs; `pid` says which.",
+    "guard_refused": "No guard process could be started; it is tried again.",
     "config_loaded": "A configuration was read and is now in force.",
     "config_refused": "A configuration has errors; the one in force stays.",
     "config_failed": "An internal error of the configuration reader; it counts as a refusal.",
@@ -61,7 +63,7 @@ EVENTS: dict[str, str] = {
     "sync_failed": "The kernel refused to start or stop a synchronisation thread.",
     "sysctl_set": "A kernel setting was changed; the old value is put back at the orderly stop.",
     "sysctl_failed": "A kernel setting could not be changed.",
-    "state_lost": "A file of the state directory is unreadable or cannot be written.",
+    "state_lost": "A file of the state directory is unreadable or cannot be written, or the log file cannot.",
     "control_failed": "The control socket cannot be served, or a request made the daemon fail.",
     "lines_dropped": "So many log lines were lost because nobody read them fast enough.",
 }

@@ -373,7 +373,8 @@ def _ignore(number: int, frame: object) -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Be the child; ends the process."""
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    # The last is what the unit's watchdog sends to every process of a hung main.
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGVTALRM):
         signal.signal(number, _ignore)
     options = parse(sys.argv[1:] if argv is None else argv)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -20,6 +20,7 @@ import select
 import signal
 import socket
 import struct
+import sys
 import time
 from dataclasses import astuple, dataclass
 from typing import Any, NoReturn
@@ -31,11 +32,17 @@ RELIEF_DELAY = 0.1
 #: The farewell is sent this often: one lost packet must not cost three seconds.
 FAREWELLS = 2
 
+#: What a manager, a terminal or a watchdog (the unit's WatchdogSignal) sends to the whole group:
+#: it is meant for main.
+IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGVTALRM)
+
 _RELEASE, _UPDATE, _HANDOVER = 0, 1, 2
 _BUFFER = 4 << 20
 _SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 32, 33
 _PROTOCOL = 112
 _FRAME = 2048
+#: Where a guard that is a program of its own finds its end of the pair.
+_DESCRIPTOR = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +88,12 @@ class Guard:
         self.pid = pid
         self.alive = True
         self._socket = sock
+        self._briefing: bytes | None = None
         self._unsent: bytes | None = None
 
     def update(self, wards: tuple[Ward, ...]) -> bool:
         """Replace everything the guard knows. False: could not be told now, `retry` later."""
-        self._unsent = marshal.dumps((_UPDATE, tuple(map(astuple, wards))))
+        self._briefing = self._unsent = marshal.dumps((_UPDATE, tuple(map(astuple, wards))))
         return self.retry()
 
     def retry(self) -> bool:
@@ -119,6 +127,25 @@ class Guard:
         with contextlib.suppress(ChildProcessError):
             os.waitpid(self.pid, os.WNOHANG)
 
+    def revive(self) -> None:
+        """Start another in place of one that was `lost`, and brief it. Raises OSError.
+
+        A fresh program: main is no longer small, and a fork of it would copy a running loop.
+        """
+        ours, theirs = _pair()
+        argv = [sys.executable, "-m", "lvsd.daemon.guard", str(_DESCRIPTOR)]
+        with theirs:
+            # A duplicate is inherited where the original is closed.
+            actions = [(os.POSIX_SPAWN_DUP2, theirs.fileno(), _DESCRIPTOR)]
+            try:
+                pid = os.posix_spawn(sys.executable, argv, os.environ, file_actions=actions)
+            except OSError:
+                ours.close()
+                raise
+        self.pid, self.alive, self._socket = pid, True, ours
+        self._unsent = self._briefing
+        self.retry()
+
     def _send(self, message: bytes) -> bool:
         if not self.alive:
             return False
@@ -131,12 +158,13 @@ class Guard:
 
 def fork() -> Guard:
     """Make the guard process; returns in the parent only. Raises OSError."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    for sock, option in ((ours, _SO_SNDBUFFORCE), (theirs, _SO_RCVBUFFORCE)):
-        with contextlib.suppress(PermissionError):
-            sock.setsockopt(socket.SOL_SOCKET, option, _BUFFER)
-    ours.setblocking(False)
-    pid = os.fork()
+    ours, theirs = _pair()
+    try:
+        pid = os.fork()
+    except OSError:
+        ours.close()
+        theirs.close()
+        raise
     if pid:
         theirs.close()
         return Guard(ours, pid)
@@ -144,11 +172,21 @@ def fork() -> Guard:
     _main(theirs)
 
 
+def _pair() -> tuple[socket.socket, socket.socket]:
+    """Main's end and the guard's."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    for sock, option in ((ours, _SO_SNDBUFFORCE), (theirs, _SO_RCVBUFFORCE)):
+        with contextlib.suppress(PermissionError):
+            sock.setsockopt(socket.SOL_SOCKET, option, _BUFFER)
+    ours.setblocking(False)
+    return ours, theirs
+
+
 def _main(sock: socket.socket) -> NoReturn:
     """The guard process. Leaves by `os._exit`, so nothing of the parent's is run or flushed."""
     status = 1
     try:
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+        for number in IGNORED:
             signal.signal(number, signal.SIG_IGN)
         os.setpgid(0, 0)
         _set_name(b"lvsd-guard")
@@ -328,3 +366,7 @@ def _set_name(name: bytes) -> None:
     # The name `ps` and `top` show; /proc spares ctypes for prctl(PR_SET_NAME).
     with contextlib.suppress(OSError), open("/proc/self/comm", "wb") as comm:
         comm.write(name)
+
+
+if __name__ == "__main__":
+    _main(socket.socket(fileno=int(sys.argv[1])))

@@ -54,6 +54,7 @@ from lvsd.daemon.options import RunOptions
 from lvsd.daemon.routers import Routers, wall_clock
 from lvsd.daemon.runtime import Runtime, RuntimeRefused, Stopgap
 from lvsd.daemon.systemd import Systemd
+from lvsd.daemon.warden import Warden
 
 #: Seconds an orderly stop waits: for relief beyond its own limit, and for the child.
 RELIEF_MARGIN = 1.0
@@ -120,7 +121,7 @@ class Main:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_stop, number.name)
         loop.add_signal_handler(signal.SIGHUP, self._on_reload)
-        loop.add_reader(self._guard, self._on_guard)
+        self._warden = Warden(self._guard)
         loop.set_exception_handler(self._on_crash)
         gc.collect()
         gc.freeze()
@@ -262,11 +263,6 @@ class Main:
             self._reloading = None
             self._systemd.ready(self._status_line())
 
-    def _on_guard(self) -> None:
-        asyncio.get_running_loop().remove_reader(self._guard)
-        self._guard.lost()
-        _log.error("guard_lost", pid=self._guard.pid)
-
     def _on_crash(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """An error in a callback ends the process at once: half a step must not be lived with.
 
@@ -292,17 +288,15 @@ class Main:
             self._calm.set()
         await self._first_of(self._calm, self._hurry, timeout=patience)
         released = self._routers.core.stopped() or self._routers.abandon()
-        loop = asyncio.get_running_loop()
         if self._child.alive and self._configured:
             self._send_states()
             await self._child.stop(1.0 if self._hurry.is_set() else CHILD_STOP_TIMEOUT)
         self._child.kill()
         self._stopgap.shut()
-        if self._guard.alive:
-            loop.remove_reader(self._guard)
-            if released:
-                self._guard.release()
-            # Else the guard takes our end for a death and removes what we could not.
+        self._warden.close()
+        if self._guard.alive and released:
+            self._guard.release()
+        # Else the guard takes our end for a death and removes what we could not.
         self._routers.close()
         self._systemd.close()
         _log.info("stopped", status=self._status)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import errno
+import os
 import pwd
 import socket
 import subprocess
@@ -188,6 +190,20 @@ def test_nothing_is_loaded_before_the_guard_is_forked() -> None:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
 
     assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+def test_a_guard_that_cannot_be_started_is_one_clear_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fork() -> int:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(os, "fork", fork)
+
+    assert main(["run"]) == 1
+
+    reason = "Resource temporarily unavailable"
+    assert capsys.readouterr().err == f"lvsd: cannot start the guard process: {reason}\n"
 
 
 @pytest.mark.parametrize(

@@ -130,7 +130,7 @@ def test_it_ignores_the_signals_meant_for_main(network):
     one = network.director(1)
     main, guard = start(network, one, "wait", 0.1)
 
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGVTALRM):
         os.kill(guard, number)
 
     assert Path(f"/proc/{guard}/comm").read_text() == "lvsd-guard\n"

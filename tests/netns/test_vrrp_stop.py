@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
@@ -41,12 +42,47 @@ def test_a_second_signal_hurries(network):
     assert not one.holds()
 
 
-def test_a_lost_guard_is_said_and_does_not_hinder_an_orderly_stop(network):
+def test_a_killed_guard_is_replaced_and_the_new_one_hands_over(network):
+    one = lone_master(network, version=2, advertint=1.0, lease=False)  # the guard or nobody
+    first = one.children()["lvsd-guard"]
+
+    os.kill(first, signal.SIGKILL)
+    network.eventually(lambda: one.children().get("lvsd-guard") not in (None, first))
+    os.kill(one.pid, signal.SIGKILL)
+    killed_at = time.monotonic()
+
+    assert one.holds()
+    network.eventually(lambda: not one.holds(), timeout=5)
+    assert time.monotonic() - killed_at > 0.8  # it has served until its limit
+    assert "guard_lost" in one.log
+    assert "guard_replaced" in one.log
+
+
+def test_a_replaced_guard_is_released_by_an_orderly_stop(network):
     one = lone_master(network)
+    first = one.children()["lvsd-guard"]
+    os.kill(first, signal.SIGKILL)
+    network.eventually(lambda: one.children().get("lvsd-guard") not in (None, first))
+    second = one.children()["lvsd-guard"]
 
-    os.kill(one.children()["lvsd-guard"], signal.SIGKILL)
+    assert one.stop() == 0
 
-    network.eventually(lambda: "guard_lost" in one.log)
+    assert not one.holds()
+    assert not Path(f"/proc/{second}").exists()
+
+
+def test_a_guard_that_dies_again_and_again_is_replaced_ever_more_slowly(network):
+    one = lone_master(network)
+    killed = []
+
+    for _ in range(3):
+        network.eventually(lambda: one.children().get("lvsd-guard") not in (None, *killed))
+        killed.append(one.children()["lvsd-guard"])
+        os.kill(killed[-1], signal.SIGKILL)
+    third_at = time.monotonic()
+    network.eventually(lambda: one.log.count("guard_replaced") == 3)
+
+    assert time.monotonic() - third_at > 1.5
     assert one.stop() == 0
     assert not one.holds()
 
