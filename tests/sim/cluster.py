@@ -1,9 +1,9 @@
 """Directors on one link in virtual time: deterministic, from one seed, with a readable story.
 
-Each `Node` has a VirtualRouters, a kernel (bound VIPs with their leases) and the applier's duties:
-make the kernel follow `desired`, report what it did, perform the effects. The `Cluster` owns time,
-the link between the nodes and what goes wrong: loss, partition, pause, death, refusals.
-A new kind of trouble is a new method of Cluster and one more line in the scenario's table.
+The `Cluster` owns time (a heap of moments), carries datagrams through the `Network`, and does
+the shell's duties for every `Node`: it makes the kernel follow `desired`, reports what it did,
+performs the effects, and drains what was heard before it honours a deadline. What goes wrong is
+in `faults`; what must hold is in `checkers`, which are told of every advert, bind and announcement.
 """
 
 from __future__ import annotations
@@ -11,11 +11,10 @@ from __future__ import annotations
 import heapq
 import itertools
 import random
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from ipaddress import IPv4Address
+from collections.abc import Callable, Sequence
+from ipaddress import ip_address
 
-from lvsd.core.model import IPAddress, RouterConfig
+from lvsd.core.model import Family, IPAddress, RouterConfig
 from lvsd.core.packet import encode
 from lvsd.core.vrrp import (
     Announce,
@@ -29,310 +28,322 @@ from lvsd.core.vrrp import (
     RefreshLease,
     SendAdvert,
     ServicesReady,
-    Shutdown,
     Startup,
     State,
     VipsBound,
     VipsFailed,
+    VipsLost,
     VipsReleased,
     VirtualRouters,
     advertisement,
     destinations,
-    lease_seconds,
 )
 
-#: The kernel removes an address this long after its lease at the latest (measured, plus a margin).
-LEASE_LATENESS = 0.8
+from .network import Network
+from .node import INFINITE, LEASE_LATENESS, ROUNDING, Datagram, Node, What
+from .story import Checker, Line
+
+#: Seconds until the applier asks a refusing kernel again.
 RETRY = 0.5
+#: The guard serves this long after the new master's advert.
+RELIEF_DELAY = 0.1
 
 
-@dataclass(frozen=True)
-class Datagram:
-    """A VRRP message in a node's socket buffer."""
-
-    message: bytes
-    source: IPAddress
-    destination: IPAddress
-
-
-@dataclass
-class Node:
-    """One director: its routers, its kernel and its applier."""
-
-    name: str
-    source: IPAddress
-    configs: tuple[RouterConfig, ...]
-    routers: VirtualRouters = field(default_factory=VirtualRouters)
-    #: VIP → when the kernel removes it (inf without a lease).
-    bound: dict[tuple[Key, IPAddress], float] = field(default_factory=dict)
-    inbox: list[tuple[Key, Event] | Datagram] = field(default_factory=list)
-    up: bool = False
-    paused: bool = False
-    stopping: bool = False
-    refusing: bool = False
-    link: bool = True
-    retry_at: float = 0.0
-
-
-@dataclass
 class Cluster:
     """Nodes on one link and the clock they share."""
 
-    seed: int
-    configs: dict[str, tuple[RouterConfig, ...]]
-    now: float = 0.0
-    loss: float = 0.0
-    latency: float = 0.001
+    def __init__(
+        self,
+        seed: int,
+        configs: dict[str, tuple[RouterConfig, ...]],
+        *,
+        drift_ppm: float = 0.0,
+        jitter: bool = True,
+    ) -> None:
+        self.seed = seed
+        self.now = 0.0
+        self.random = random.Random(seed)
+        self.network = Network(self.random)
+        self.jitter = jitter
+        if not jitter:
+            self.network.delay = (0.001, 0.001)
+        self.story: list[Line] = []
+        self.checkers: list[Checker] = []
+        self.transitions: list[float] = []
+        #: When each router became MASTER last.
+        self.promoted_at: dict[tuple[str, Key], float] = {}
+        #: How often the world changed, and when it did so last.
+        self.disturbances = 0
+        self.disturbed_at = 0.0
+        self.adverts = dict.fromkeys(configs, 0)
+        self._queue: list[tuple[float, int, int, Node | None, Callable[[], None] | None]] = []
+        self._serial = itertools.count()
+        self._last_priority: dict[tuple[str, Key], int] = {}
+        self.nodes: dict[str, Node] = {}
+        for index, (name, routers) in enumerate(configs.items(), 1):
+            link_local = any(r.family is Family.INET6 for r in routers)
+            source = ip_address(f"fe80::{index}" if link_local else f"192.0.2.{index}")
+            drift = self.random.uniform(-drift_ppm, drift_ppm) * 1e-6
+            node = Node(name, source, routers, rate=1.0 + drift)
+            node.set_clock(0.0, self.random.uniform(1.0, 1e6) if drift_ppm else 0.0)
+            self.nodes[name] = node
 
-    def __post_init__(self) -> None:
-        self.random = random.Random(self.seed)
-        self.story: list[str] = []
-        self.queue: list[tuple[float, int, Callable[[], None]]] = []
-        self.serial = itertools.count()
-        self.cut: set[str] = set()
-        self.observers: list[Callable[[Cluster], None]] = []
-        self.nodes = {
-            name: Node(name, IPv4Address(f"192.0.2.{i}"), configs)
-            for i, (name, configs) in enumerate(self.configs.items(), 1)
-        }
-
-    # --- what a scenario does ---------------------------------------------------------------
-
-    def start(self, name: str) -> None:
-        node = self.nodes[name]
-        node.routers, node.inbox, node.stopping = VirtualRouters(), [], False
-        node.up, node.paused = True, False
-        self.tell(name, "starts")
-        sources = {config.key: node.source for config in node.configs}
-        node.routers, effects = node.routers.configure(node.configs, sources, self.now)
-        # Stale addresses of a former life are taken away first, as the applier does.
-        node.bound.clear()
-        self._perform(node, effects)
-        for event in (LinkChanged(node.link), ServicesReady(True), Startup()):
-            self._step(node, None, event)
-
-    def kill(self, name: str) -> None:
-        """All processes at once: only the kernel's leases are left."""
-        self.tell(name, "is killed")
-        self.nodes[name].up = False
-
-    def pause(self, name: str, seconds: float) -> None:
-        node = self.nodes[name]
-        if node.up and not node.paused:
-            self.tell(name, f"is paused for {seconds:.2f} s")
-            node.paused = True
-            self.at(self.now + seconds, lambda: self._wake(node))
-
-    def stop(self, name: str) -> None:
-        node = self.nodes[name]
-        if node.up and not node.paused and not node.stopping:
-            self.tell(name, "is told to stop")
-            node.stopping = True
-            self._step(node, None, Shutdown())
-
-    def partition(self, name: str, seconds: float) -> None:
-        self.tell(name, f"is cut off for {seconds:.2f} s")
-        self.cut.add(name)
-        self.at(self.now + seconds, lambda: self._heal(name))
-
-    def unplug(self, name: str, seconds: float) -> None:
-        self.tell(name, f"loses its link for {seconds:.2f} s")
-        self._set_link(name, False)
-        self.at(self.now + seconds, lambda: self._set_link(name, True))
-
-    def refuse(self, name: str, seconds: float) -> None:
-        self.tell(name, f"has a kernel that refuses for {seconds:.2f} s")
-        self.nodes[name].refusing = True
-        self.at(self.now + seconds, lambda: self._accept(name))
-
-    def lose(self, fraction: float, seconds: float) -> None:
-        self.tell("link", f"loses {fraction:.0%} for {seconds:.2f} s")
-        self.loss = fraction
-        self.at(self.now + seconds, self._no_loss)
-
-    def event(self, name: str, event: Event) -> None:
-        node = self.nodes[name]
-        if node.up and not node.paused:
-            self.tell(name, repr(event))
-            self._step(node, None, event)
+    # --- time -------------------------------------------------------------------------------
 
     def at(self, when: float, action: Callable[[], None]) -> None:
-        heapq.heappush(self.queue, (when, next(self.serial), action))
+        heapq.heappush(self._queue, (when, 0, next(self._serial), None, action))
 
     def run(self, until: float) -> None:
         """Let time pass. Arrivals come before deadlines of the same moment."""
-        while True:
-            when, node = self._next()
-            if when > until:
-                self.now = until
-                return
-            self.now = max(self.now, when)
-            self._expire()
-            if self.queue and self.queue[0][0] <= self.now:
-                heapq.heappop(self.queue)[2]()
-            elif node is not None:
+        queue = self._queue
+        while queue and queue[0][0] <= until:
+            when, version, _, node, action = heapq.heappop(queue)
+            if action is not None:
+                self.now = max(self.now, when)
+                action()
+            elif node is not None and version == node.version:
+                self.now = max(self.now, when)
                 self._tick(node)
-            for observe in self.observers:
-                observe(self)
+            else:
+                continue
+            self.check()
+        self.now = until
 
-    # --- what an observer asks --------------------------------------------------------------
+    def check(self) -> None:
+        """Ask every checker."""
+        for checker in self.checkers:
+            checker.after(self)
+
+    # --- what is asked ----------------------------------------------------------------------
 
     def holders(self, address: IPAddress) -> list[str]:
-        """The nodes whose kernel holds a VIP, dead nodes included."""
-        return [n.name for n in self.nodes.values() if any(a == address for _, a in n.bound)]
+        """The nodes that would answer for a VIP, dead ones included."""
+        return [node.name for node in self.nodes.values() if node.holds(address)]
 
     def masters(self, key: Key) -> list[str]:
-        return [
-            node.name
-            for node in self.nodes.values()
-            if node.up and key in node.routers.routers
-            if node.routers.routers[key].state is State.MASTER
-        ]
+        found = ((n, n.routers.routers.get(key)) for n in self.nodes.values() if n.up)
+        return [n.name for n, vr in found if vr is not None and vr.state is State.MASTER]
 
     def tell(self, who: str, what: str) -> None:
-        self.story.append(f"{self.now:9.3f}  {who:6} {what}")
+        glyphs = " ".join(node.glyph() for node in self.nodes.values())
+        self.story.append(Line(self.now, who, what, glyphs))
 
-    # --- the machinery ----------------------------------------------------------------------
+    def disturb(self, who: str, what: str) -> None:
+        """Tell of a change of the world, which may cause transitions."""
+        self.disturbances += 1
+        self.disturbed_at = self.now
+        self.tell(who, what)
 
-    def _next(self) -> tuple[float, Node | None]:
-        times: list[tuple[float, int, Node | None]] = [(float("inf"), -1, None)]
-        if self.queue:
-            times.append((self.queue[0][0], 0, None))
-        for index, node in enumerate(self.nodes.values(), 1):
-            times.extend((expiry, -2, None) for expiry in node.bound.values())
-            if node.up and not node.paused:
-                deadline = node.routers.next_deadline()
-                if deadline is not None:
-                    times.append((deadline, index, node))
-                if self._unapplied(node):
-                    times.append((node.retry_at, index, node))
-        when, _, who = min(times, key=lambda t: (t[0], t[1]))
-        return when, who
+    # --- life of a node ---------------------------------------------------------------------
+
+    def start(self, name: str) -> None:
+        """A new main process: what a former life left bound is taken away first."""
+        node = self.nodes[name]
+        if node.guard or node.stopping:  # the service manager waits for the old processes
+            self.at(self.now + 0.05, lambda: self.start(name))
+            return
+        if node.up:
+            return
+        node.routers, node.inbox, node.lost = VirtualRouters(), [], []
+        node.up, node.paused, node.stopped, node.retry_at = True, False, False, 0.0
+        node.bound.clear()
+        self.disturb(name, "starts")
+        sources = {config.key: node.source for config in node.configs}
+        node.routers, effects = node.routers.configure(node.configs, sources, node.time(self.now))
+        self._perform(node, effects)
+        for event in (LinkChanged(node.link), ServicesReady(True), Startup()):
+            self.step(node, None, event)
+        self.schedule(node)
+
+    def event(self, name: str, event: Event) -> None:
+        """Tell a running node something."""
+        node = self.nodes[name]
+        if node.awake:
+            self.disturb(name, repr(event))
+            self.step(node, None, event)
+            self.schedule(node)
+
+    def configure(self, name: str, configs: tuple[RouterConfig, ...]) -> None:
+        """A reload, as the shell does it: what is due under the old configuration comes first."""
+        node = self.nodes[name]
+        node.configs = configs
+        if not node.awake or node.stopping:
+            return
+        self.step(node, None, DeadlineReached())
+        before, states = node.routers, self._states(node)
+        sources = {config.key: node.source for config in configs}
+        node.routers, effects = node.routers.configure(configs, sources, node.step_time(self.now))
+        self._told(node, states)
+        if all(vr.config == c for vr, c in zip(before.routers.values(), configs, strict=True)):
+            assert not effects, f"{name}: a reload that changes nothing asks for {effects}"
+            assert node.routers == before, f"{name}: a reload that changes nothing changes state"
+        self._perform(node, effects)
+        self.apply(node)
+        self.schedule(node)
+
+    def step(self, node: Node, key: Key | None, event: Event) -> None:
+        """One step of a node's core, and all that follows from it at once."""
+        states = self._states(node)
+        node.routers, effects = node.routers.step(key, event, node.step_time(self.now))
+        self._told(node, states)
+        self._perform(node, effects)
+        self.apply(node)
+        if node.stopping and node.up and node.routers.stopped():
+            node.up = node.stopping = False
+            node.stopped = True
+            self.disturbed_at = self.now
+            self.tell(node.name, "has stopped")
+
+    def schedule(self, node: Node) -> None:
+        """Have the node ticked when something of it is due next."""
+        node.version += 1
+        if node.frozen:
+            return
+        due = min(node.bound.values(), default=INFINITE)
+        due = min(due, *node.guard.values(), INFINITE)
+        if node.awake:
+            deadline = node.routers.next_deadline()
+            if deadline is not None:
+                due = min(due, node.moment(deadline))
+            if node.retry_at > self.now and node.wished() != set(node.bound):
+                due = min(due, node.retry_at)
+        if due != INFINITE:
+            entry = (max(due, self.now), node.version, next(self._serial), node, None)
+            heapq.heappush(self._queue, entry)
 
     def _tick(self, node: Node) -> None:
-        if self._unapplied(node) and node.retry_at <= self.now:
-            self._apply(node)
-        self._step(node, None, DeadlineReached())
+        self._expire(node)
+        self._guard_ends(node)
+        if node.awake:
+            if node.retry_at <= self.now:
+                self.apply(node)
+            deadline = node.routers.next_deadline()
+            if deadline is not None and deadline <= node.time(self.now) + ROUNDING:
+                self.step(node, None, DeadlineReached())
+        self.schedule(node)
 
-    def _wake(self, node: Node) -> None:
-        node.paused = False
-        if not node.up:
-            return
-        self.tell(node.name, "wakes")
-        waiting, node.inbox = node.inbox, []
-        for datagram in waiting:
-            self._take(node, datagram)
-        self._step(node, None, DeadlineReached())
+    def _states(self, node: Node) -> dict[Key, State]:
+        return {key: vr.state for key, vr in node.routers.routers.items()}
 
-    def _heal(self, name: str) -> None:
-        self.tell(name, "is connected again")
-        self.cut.discard(name)
+    def _told(self, node: Node, before: dict[Key, State]) -> None:
+        for key, vr in node.routers.routers.items():
+            old = before.get(key)
+            if old is not vr.state and old is not None:
+                self.transitions.append(self.now)
+                if old is State.INITIALIZE:  # a fault has ended by itself
+                    self.disturbed_at = self.now
+                if vr.state is State.MASTER:
+                    self.promoted_at[node.name, key] = self.now
+                if old is State.MASTER:  # the first advert of the next mastership is news
+                    self._last_priority.pop((node.name, key), None)
+                name = vr.config.name
+                self.tell(node.name, f"{name} {old.name} → {vr.state.name}: {vr.reason}")
 
-    def _set_link(self, name: str, up: bool) -> None:
-        node = self.nodes[name]
-        node.link = up
-        self.event(name, LinkChanged(up))
+    # --- effects and the wire ---------------------------------------------------------------
 
-    def _accept(self, name: str) -> None:
-        self.tell(name, "has a kernel that works again")
-        self.nodes[name].refusing = False
-
-    def _no_loss(self) -> None:
-        self.tell("link", "loses nothing any more")
-        self.loss = 0.0
-
-    def _step(self, node: Node, key: Key | None, event: Event) -> None:
-        before = {k: vr.state for k, vr in node.routers.routers.items()}
-        node.routers, effects = node.routers.step(key, event, self.now)
-        for k, vr in node.routers.routers.items():
-            if before[k] is not vr.state:
-                self.tell(node.name, f"{vr.config.name}: {before[k]} → {vr.state}: {vr.reason}")
-        self._perform(node, effects)
-        self._apply(node)
-        if node.stopping and node.up and node.routers.stopped():
-            self.tell(node.name, "has stopped")
-            node.up = False
-
-    def _perform(self, node: Node, effects: tuple[tuple[Key, Effect], ...]) -> None:
+    def _perform(self, node: Node, effects: Sequence[tuple[Key, Effect]]) -> None:
         for key, effect in effects:
             match effect:
                 case SendAdvert(priority=priority):
-                    self._send(node, key, priority)
+                    self.advertise(node, key, priority)
                 case Announce(addresses=addresses):
+                    for checker in self.checkers:
+                        checker.announced(self, node, key, addresses)
                     for address in addresses:
-                        self._broadcast(node, (key, NeighbourAnnounced(address)))
+                        self._send(node, None, (key, NeighbourAnnounced(address)))
                 case RefreshLease():
                     self._refresh(node, key)
                 case _:
                     pass
 
-    def _send(self, node: Node, key: Key, priority: int) -> None:
+    def advertise(self, node: Node, key: Key, priority: int) -> None:
+        """One advert of a node's main process or guard. Told unless it repeats the last one."""
+        if node.up:
+            for checker in self.checkers:
+                checker.sent(self, node, key, priority)
         vr = node.routers.routers[key]
+        self.adverts[node.name] += 1
+        if self._last_priority.get((node.name, key)) != priority or not priority:
+            self._last_priority[node.name, key] = priority
+            self.tell(node.name, f"{vr.config.name} advertises {priority}")
+        advert = advertisement(vr, priority)
         for destination in destinations(vr):
-            message = encode(advertisement(vr, priority), node.source, destination)
-            self._broadcast(node, Datagram(message, node.source, destination))
+            message = encode(advert, node.source, destination)
+            to = None if destination.is_multicast else destination
+            self._send(node, to, Datagram(message, node.source, destination))
 
-    def _broadcast(self, node: Node, what: tuple[Key, Event] | Datagram) -> None:
-        for other in self.nodes.values():
-            lost = self.random.random() < self.loss
-            if other is node or lost or not node.link:
-                continue
-            if {node.name, other.name} & self.cut:
-                continue
-            delay = self.latency * self.random.uniform(0.5, 1.5)
-            self.at(self.now + delay, lambda other=other: self._arrive(other, what))
-
-    def _arrive(self, node: Node, what: tuple[Key, Event] | Datagram) -> None:
-        if not node.up or not node.link:
+    def _send(self, node: Node, to: IPAddress | None, what: What) -> None:
+        if not node.link:
             return
-        if node.paused:
-            node.inbox.append(what)
-        else:
-            self._take(node, what)
+        for other in self.nodes.values():
+            if other is node or (to is not None and other.source != to):
+                continue
+            advert = isinstance(what, Datagram)
+            for delay in self.network.arrivals(node.name, other.name, advert=advert):
+                self.at(self.now + delay, lambda other=other: self._arrive(other, what))
 
-    def _take(self, node: Node, what: tuple[Key, Event] | Datagram) -> None:
+    def _arrive(self, node: Node, what: What) -> None:
+        if not node.link or node.frozen:
+            return
+        if node.guard:
+            self._guard_hears(node, what)
+        elif node.paused:
+            node.inbox.append(what)
+        elif node.up:
+            self.take(node, what)
+            self.schedule(node)
+
+    def take(self, node: Node, what: What) -> None:
+        """A node's main process reads what its sockets hold."""
         if isinstance(what, tuple):
-            self._step(node, *what)
+            self.step(node, *what)
             return
         found = node.routers.receive(
             "eth0", what.message, source=what.source, destination=what.destination, ttl=255
         )
         if found is not None:
-            self._step(node, *found)
+            self.step(node, *found)
 
-    # --- a kernel and its applier -----------------------------------------------------------
+    # --- a kernel, its applier, and the guard -----------------------------------------------
 
-    def _wished(self, node: Node) -> set[tuple[Key, IPAddress]]:
-        return {(k, vip.address) for k, vips in node.routers.desired().items() for vip in vips}
-
-    def _unapplied(self, node: Node) -> bool:
-        return self._wished(node) != set(node.bound)
-
-    def _apply(self, node: Node) -> None:
+    def apply(self, node: Node) -> None:
         """Make the kernel follow `desired` and report, until there is nothing to report."""
-        if node.retry_at > self.now:
-            return
-        wished = self._wished(node)
+        wished = node.wished()
         for gone in [held for held in node.bound if held not in wished]:
             del node.bound[gone]
             self.tell(node.name, f"releases {gone[1]}")
-        missing = [wish for wish in sorted(wished, key=str) if wish not in node.bound]
+        missing = sorted((wish for wish in wished if wish not in node.bound), key=str)
         if missing and node.refusing:
-            node.retry_at = self.now + RETRY
-            for key in dict.fromkeys(key for key, _ in missing):
-                self._report(node, key, VipsFailed("Operation not permitted"))
-            return
-        for key, address in missing:
-            node.bound[key, address] = self._lease_end(node, key)
-            self.tell(node.name, f"binds {address}")
+            if node.retry_at <= self.now:
+                node.retry_at = self.now + RETRY
+                for key in dict.fromkeys(key for key, _ in missing):
+                    self._report(node, key, VipsFailed("Operation not permitted"))
+                self.apply(node)
+                return
+        else:
+            self._bind(node, missing)
         for key, vr in list(node.routers.routers.items()):
-            if vr.state is State.MASTER and not vr.bound:
-                self._report(node, key, VipsBound())
+            mine = any(k == key for k, _ in missing)
+            if vr.state is State.MASTER and not (mine and node.refusing):
+                if mine or not vr.bound:
+                    self._report(node, key, VipsBound())
             elif vr.state is not State.MASTER and vr.holding:
                 self._report(node, key, VipsReleased())
 
+    def _bind(self, node: Node, missing: Sequence[tuple[Key, IPAddress]]) -> None:
+        for key, address in missing:
+            node.bound[key, address] = node.lease_end(key, self.now, self._late())
+            self.tell(node.name, f"binds {address}")
+            for checker in self.checkers:
+                checker.bound(self, node, key, address)
+
+    def _late(self) -> float:
+        return self.random.uniform(0.0, LEASE_LATENESS) if self.jitter else 0.2
+
     def _report(self, node: Node, key: Key, event: Event) -> None:
-        node.routers, effects = node.routers.step(key, event, self.now)
+        states = self._states(node)
+        node.routers, effects = node.routers.step(key, event, node.step_time(self.now))
+        self._told(node, states)
         self._perform(node, effects)
 
     def _refresh(self, node: Node, key: Key) -> None:
@@ -340,16 +351,39 @@ class Cluster:
             return
         for held in node.bound:
             if held[0] == key:
-                node.bound[held] = self._lease_end(node, key)
+                node.bound[held] = node.lease_end(key, self.now, self._late())
         self._report(node, key, LeaseRefreshed())
 
-    def _lease_end(self, node: Node, key: Key) -> float:
-        lease = lease_seconds(node.routers.routers[key].config)
-        late = self.random.uniform(0.0, 0.2)
-        return float("inf") if lease is None else self.now + lease + late
+    def _expire(self, node: Node) -> None:
+        gone = [held for held, end in node.bound.items() if end <= self.now]
+        for held in gone:
+            del node.bound[held]
+            self.tell(node.name, f"{held[1]}: its lease has run out")
+        node.lost += gone
+        if node.awake:
+            self.tell_losses(node)
 
-    def _expire(self) -> None:
-        for node in self.nodes.values():
-            for held in [held for held, end in node.bound.items() if end <= self.now]:
+    def tell_losses(self, node: Node) -> None:
+        """The kernel's news of VIPs that it, or somebody, took away."""
+        lost, node.lost = node.lost, []
+        for key, address in lost:
+            if key in node.routers.routers:
+                self.step(node, key, VipsLost((address,)))
+
+    def _guard_hears(self, node: Node, what: What) -> None:
+        if isinstance(what, tuple):
+            key, _ = what
+            if key in node.guard:
+                node.guard[key] = self.now
+        elif what.message[2]:
+            for key in node.guard:
+                if key[1] == what.message[1]:
+                    node.guard[key] = min(node.guard[key], self.now + RELIEF_DELAY)
+        self.schedule(node)
+
+    def _guard_ends(self, node: Node) -> None:
+        for key in [key for key, end in node.guard.items() if end <= self.now]:
+            del node.guard[key]
+            for held in [held for held in node.bound if held[0] == key]:
                 del node.bound[held]
-                self.tell(node.name, f"{held[1]}: the kernel's lease has run out")
+                self.tell(node.name, f"the guard releases {held[1]}")

@@ -1,0 +1,290 @@
+"""What must hold whatever goes wrong, each as a checker of its own, apart from the faults.
+
+A checker knows the wire, the kernels and the clock; of a core it asks the state and no more. It
+raises AssertionError with words that name nodes and times; the seed's story does the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from lvsd.core.model import IPAddress
+from lvsd.core.vrrp import Key, State, lease_seconds, master_down_interval, relief_timeout
+
+from .cluster import Cluster
+from .node import INFINITE, LEASE_LATENESS, Node
+from .story import Checker
+
+#: Rounding, clock drift over a few seconds, and delays of a healthy link.
+SLACK = 0.05
+
+
+def patience(cluster: Cluster) -> float:
+    """The longest time until the survivors of a disturbance have settled.
+
+    Someone takes over after a master-down interval; a better one may wait out its preempt delay
+    and then runs down its own.
+    """
+    worst = 0.0
+    for node in cluster.nodes.values():
+        for c in node.configs:
+            down = master_down_interval(c.version, 1, c.advertint)
+            worst = max(worst, 2 * down + c.preemptdelay + c.advertint)
+    return worst * 1.001 + SLACK
+
+
+def intervals(cluster: Cluster) -> float:
+    """The longest advert interval of all."""
+    return max(c.advertint for node in cluster.nodes.values() for c in node.configs)
+
+
+def takes_part(node: Node) -> bool:
+    """Awake, connected, and in no fault."""
+    routers = node.routers.routers.values()
+    able = node.awake and node.link and not node.stopping
+    return able and all(vr.state is not State.INITIALIZE for vr in routers)
+
+
+def keys(cluster: Cluster) -> Iterable[Key]:
+    """Every instance."""
+    return (c.key for c in next(iter(cluster.nodes.values())).configs)
+
+
+def holding(cluster: Cluster, key: Key) -> list[Node]:
+    """The nodes whose kernel holds a VIP of an instance."""
+    return [n for n in cluster.nodes.values() if any(held[0] == key for held in n.bound)]
+
+
+class VipFollowsRole(Checker):
+    """A running process that isn't MASTER holds nothing; one that is holds all its VIPs."""
+
+    def after(self, cluster: Cluster) -> None:
+        for node in cluster.nodes.values():
+            if not node.awake:
+                continue
+            for key, vr in node.routers.routers.items():
+                if vr.state is not State.MASTER:
+                    held = [str(address) for k, address in node.bound if k == key]
+                    assert not held, f"{node.name} is {vr.state} and holds {held}"
+                elif not node.refusing and node.retry_at <= cluster.now:
+                    missing = [a for k, a in node.wished() if k == key and (k, a) not in node.bound]
+                    assert not missing, f"{node.name} is master without {missing}"
+
+
+class DeadHoldNothingForLong(Checker):
+    """The VIP of a dead or paused node is gone with its lease; with a guard, in its time."""
+
+    def __init__(self) -> None:
+        self._silent_since: dict[tuple[str, bool], float] = {}
+
+    def after(self, cluster: Cluster) -> None:
+        for name, node in cluster.nodes.items():
+            if node.awake or node.frozen or not node.bound:
+                for guarded in (False, True):
+                    self._silent_since.pop((name, guarded), None)
+                continue
+            since = self._silent_since.setdefault((name, bool(node.guard)), cluster.now)
+            for c in node.configs:
+                lease = lease_seconds(c)
+                limit = INFINITE if lease is None else lease + LEASE_LATENESS
+                if node.guard:
+                    limit = min(limit, relief_timeout(c))
+                held = any(k == c.key for k, _ in node.bound)
+                over = cluster.now - since > limit + SLACK
+                assert not (held and over), (
+                    f"{name} is silent since {since:.3f} and still holds {c.name}'s VIPs"
+                )
+
+
+class StoppedHoldNothing(Checker):
+    """After an orderly stop nothing is left in the kernel."""
+
+    def after(self, cluster: Cluster) -> None:
+        for node in cluster.nodes.values():
+            if not node.up and node.stopped:
+                assert not node.bound, f"{node.name} has stopped and holds {list(node.bound)}"
+
+
+class NeighboursAgree(Checker):
+    """Of two holders that hear each other, one yields within an interval."""
+
+    def __init__(self) -> None:
+        self._since: dict[tuple[Key, str, str], float] = {}
+
+    def after(self, cluster: Cluster) -> None:
+        found: dict[tuple[Key, str, str], float] = {}
+        if cluster.network.quiet:
+            for key in keys(cluster):
+                holders = [n for n in holding(cluster, key) if n.awake and n.link]
+                if len(holders) > 1:
+                    self._pairs(cluster, key, holders, found)
+        self._since = found
+
+    def _pairs(self, cluster: Cluster, key: Key, holders: list[Node], found: dict) -> None:
+        limit = max(1.0, intervals(cluster)) + 2 * cluster.network.delay[1] + SLACK
+        hears = cluster.network.hears
+        for i, a in enumerate(holders):
+            for b in holders[i + 1 :]:
+                if hears(a.name, b.name) and hears(b.name, a.name):
+                    before = self._since.get((key, a.name, b.name), cluster.now)
+                    since = found[key, a.name, b.name] = max(before, cluster.disturbed_at)
+                    assert cluster.now - since <= limit, (
+                        f"{a.name} and {b.name} hear each other and both hold since {since:.3f}"
+                    )
+
+
+class OneHolder(Checker):
+    """Once a component has been left alone for long enough, exactly one of it holds the VIPs."""
+
+    def after(self, cluster: Cluster) -> None:
+        if not cluster.network.quiet or cluster.now - cluster.disturbed_at <= patience(cluster):
+            return
+        if any(node.awake and node.refusing for node in cluster.nodes.values()):
+            return  # who is refused may try again for ever; the pair's rule still holds
+        for members in self._components(cluster):
+            for key in keys(cluster):
+                holders = [n.name for n in holding(cluster, key) if n in members]
+                assert len(holders) == 1, (
+                    f"undisturbed since {cluster.disturbed_at:.3f}, "
+                    f"of {[n.name for n in members]} hold {key[1]}: {holders or 'none'}"
+                )
+
+    def _components(self, cluster: Cluster) -> list[list[Node]]:
+        """Nodes that all hear each other and nobody else of those who take part."""
+        hears = cluster.network.hears
+        nodes = [n for n in cluster.nodes.values() if takes_part(n)]
+        found: dict[frozenset[str], list[Node]] = {}
+        for node in nodes:
+            near = [
+                other
+                for other in nodes
+                if other is node or hears(node.name, other.name) or hears(other.name, node.name)
+            ]
+            found[frozenset(n.name for n in near)] = near
+        return [
+            members
+            for members in found.values()
+            if all(hears(a.name, b.name) for a in members for b in members if a is not b)
+            and sum(members[0] in others for others in found.values()) == 1
+        ]
+
+
+class ListensAfterSleep(Checker):
+    """A master that slept longer than its peers' patience doesn't speak before it has listened."""
+
+    def __init__(self) -> None:
+        self._sent_at: dict[tuple[str, Key], float] = {}
+        self._quiet_until: dict[tuple[str, Key], float] = {}
+        self._farewell_at = -1.0
+
+    def sent(self, cluster: Cluster, node: Node, key: Key, priority: int) -> None:
+        if not priority:
+            self._farewell_at = cluster.now
+            return
+        until = self._quiet_until.pop((node.name, key), 0.0)
+        # Who hears a farewell while it listens need not wait for the end.
+        heard = self._farewell_at >= self._sent_at.get((node.name, key), 0.0)
+        assert cluster.now >= until or heard, (
+            f"{node.name} slept and speaks before it has listened until {until:.3f}"
+        )
+        self._sent_at[node.name, key] = cluster.now
+
+    def woken(self, cluster: Cluster, node: Node) -> None:
+        for key, vr in node.routers.routers.items():
+            c = vr.config
+            keenest = master_down_interval(c.version, 255, c.advertint)
+            silent = cluster.now - self._sent_at.get((node.name, key), cluster.now)
+            if vr.state is State.MASTER and vr.relieve_at is None and silent > keenest + SLACK:
+                self._quiet_until[node.name, key] = cluster.now + c.advertint * 0.999
+
+
+class AdvertThenVipThenAnnouncement(Checker):
+    """An advert of this mastership precedes the VIP; nothing is announced that isn't bound."""
+
+    def __init__(self) -> None:
+        self._sent_at: dict[tuple[str, Key], float] = {}
+
+    def sent(self, cluster: Cluster, node: Node, key: Key, priority: int) -> None:
+        if priority:
+            self._sent_at[node.name, key] = cluster.now
+
+    def bound(self, cluster: Cluster, node: Node, key: Key, address: IPAddress) -> None:
+        began = cluster.promoted_at[node.name, key]
+        sent_at = self._sent_at.get((node.name, key), -1.0)
+        assert sent_at >= began, f"{node.name} binds {address} without an advert"
+
+    def announced(self, cluster: Cluster, node: Node, key: Key, addresses: Sequence) -> None:
+        for address in addresses:
+            assert address == node.source or (key, address) in node.bound, (
+                f"{node.name} announces {address} and does not hold it"
+            )
+
+
+class SpeaksOnlyAsMaster(Checker):
+    """No claim of mastership is heard from anybody but a MASTER, and none for long without VIPs."""
+
+    def __init__(self) -> None:
+        self._bare_since: dict[tuple[str, Key], float] = {}
+
+    def sent(self, cluster: Cluster, node: Node, key: Key, priority: int) -> None:
+        if not priority:
+            self._bare_since.pop((node.name, key), None)
+            return
+        if any(held[0] == key for held in node.bound):
+            self._bare_since.pop((node.name, key), None)
+            return
+        vr = node.routers.routers[key]
+        began = cluster.promoted_at.get((node.name, key), cluster.now)
+        since = max(began, self._bare_since.setdefault((node.name, key), cluster.now))
+        limit = 2.0 + intervals(cluster) + SLACK
+        assert vr.state is State.MASTER, f"{node.name} claims mastership and is {vr.state}"
+        disturbed = cluster.disturbed_at > since
+        assert disturbed or cluster.now - since <= limit, (
+            f"{node.name} advertises since {since:.3f} and holds nothing"
+        )
+
+
+class NoGapAtDeparture(Checker):
+    """An orderly stop or step-down in calm, with a peer in BACKUP, leaves no moment unserved."""
+
+    def __init__(self) -> None:
+        self._watch: tuple[int, float, set[tuple[Key, IPAddress]]] | None = None
+
+    def leaving(self, cluster: Cluster, node: Node) -> None:
+        self._watch = None
+        calm = cluster.now - cluster.disturbed_at > patience(cluster) and cluster.network.quiet
+        others = [n for n in cluster.nodes.values() if n is not node]
+        ready = all(n.able and takes_part(n) for n in others)
+        if calm and ready and others and not any(cluster.network.cuts.values()):
+            shared = set(node.bound)
+            for other in others:
+                configs = other.configs
+                shared &= {(c.key, vip.address) for c in configs for vip in c.addresses}
+            self._watch = (cluster.disturbances + 1, cluster.now + 3.0, shared)
+
+    def after(self, cluster: Cluster) -> None:
+        if self._watch is None:
+            return
+        until_disturbance, until, served = self._watch
+        if cluster.disturbances > until_disturbance or cluster.now > until:
+            self._watch = None
+            return
+        for held in served:
+            assert any(held in node.bound for node in cluster.nodes.values()), (
+                f"nobody holds {held[1]} after an orderly departure"
+            )
+
+
+def all_checkers() -> list[Checker]:
+    """One of each, fresh."""
+    return [
+        VipFollowsRole(),
+        DeadHoldNothingForLong(),
+        StoppedHoldNothing(),
+        NeighboursAgree(),
+        OneHolder(),
+        ListensAfterSleep(),
+        AdvertThenVipThenAnnouncement(),
+        SpeaksOnlyAsMaster(),
+        NoGapAtDeparture(),
+    ]
