@@ -87,7 +87,7 @@ def _plan_here(args: argparse.Namespace) -> dict[str, Any] | None:
     actual, addresses = asyncio.run(_read_kernel())
     wished = _wish(loaded, actual, addresses)
     log.configure("plan")
-    owned, _ = Store(args.state_dir, args.state_dir).manifest()
+    owned, _ = Store(args.state_dir, args.state_dir, 0.0).manifest()
     steps = steps_between(_as_asked(actual, wished), wished, owned)
     return {"steps": [describe(step) for step in steps], "source": KERNEL_SOURCE}
 

@@ -174,7 +174,8 @@ class Configuration:
         try:
             log.set_logfile(config.logfile)
         except (OSError, ValueError) as error:
-            log.get().error("state_lost", path=config.logfile, error=str(error))
+            reason = (error.strerror if isinstance(error, OSError) else "") or str(error)
+            log.get().error("state_lost", path=config.logfile, error=reason)
 
     async def _local(self, config: Config) -> frozenset[IPAddress]:
         if not config.routers or not config.virtuals:

@@ -64,7 +64,7 @@ class Desk:
             virtuals=view.virtuals(),
             syncdaemons=sync_status(child.settings.threads if child.settings else ()),
             table=table_status(child.applier, child.director, child.options.table, child.info),
-            notes=child.verdicts.notes(),
+            notes=[*child.verdicts.notes(), *child.store.notes()],
         )
 
     def _config(self) -> ConfigStatus:

@@ -13,8 +13,11 @@ A file that cannot be read or written costs what it says, and a line in the log;
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
+import re
+import stat
 from collections.abc import Callable, Iterable, Iterator
 from ipaddress import ip_address
 from pathlib import Path
@@ -29,6 +32,12 @@ from lvsd.core.model import DestinationKey, Family, Protocol, ServiceKey
 from lvsd.daemon.watch import Signature
 
 T = TypeVar("T")
+#: Bytes of a file that are read, far above what the largest farm needs.
+_LARGEST = 64 << 20
+#: Kernel settings that may stand in the manifest, as sysctl(8) names them.
+_OURS = re.compile(r"net[./]ipv4[./]vs[./][a-z_]+\Z")
+#: A Unix time in the year 5138: no deadline is later.
+_END_OF_TIME = 1e11
 _FIRST_LINE = "# the configuration that is running under process "
 
 
@@ -98,10 +107,19 @@ class Store:
         self._last_good = Path(runtime_dir) / "last-good.conf"
         self._first_line = f"{_FIRST_LINE}{os.getppid()}, started at {since!r}\n"
         self._lock = asyncio.Lock()
+        self._spoilt: set[Path] = set()
+        self._failed: dict[Path, str] = {}
+
+    def notes(self) -> list[str]:
+        """What an operator should know: files that cannot be written."""
+        return [
+            f"{path} cannot be written ({error}): it is lost at a restart"
+            for path, error in self._failed.items()
+        ]
 
     def drains(self) -> list[StoredDrain]:
         """The drains stored; those that make no sense are left out."""
-        return [d for d in self._read(self._drains, list[StoredDrain], []) if _sane(d)]
+        return [d for d in self._read(self._drains, list[StoredDrain], []) if self._sane(d)]
 
     async def save_drains(self, drains: list[StoredDrain]) -> None:
         """Replace the stored drains."""
@@ -111,10 +129,12 @@ class Store:
         """Services that were ours, and sysctls with the values they had before us."""
         stored = self._read(self._manifest, Manifest, Manifest())
         try:
-            return {_service_key(service) for service in stored.services}, dict(stored.sysctls)
+            services = {_service_key(service) for service in stored.services}
         except ValueError as error:
-            log.get().error("state_lost", path=str(self._manifest), error=str(error))
+            self._spoil(self._manifest, error)
             return set(), {}
+        # What is put back at the stop: nothing but what lvsd may have changed.
+        return services, {k: v for k, v in stored.sysctls.items() if _OURS.match(k)}
 
     async def save_manifest(self, services: set[ServiceKey], sysctls: dict[str, str]) -> None:
         """Replace the manifest."""
@@ -144,22 +164,56 @@ class Store:
 
     def _read(self, path: Path, kind: type[T], otherwise: T) -> T:
         try:
-            return msgspec.json.decode(path.read_bytes(), type=kind)
+            return msgspec.json.decode(_content(path), type=kind)
         except FileNotFoundError:
             return otherwise
-        except (OSError, msgspec.DecodeError) as error:
-            log.get().error("state_lost", path=str(path), error=str(error))
+        except (OSError, ValueError, RecursionError) as error:
+            self._spoil(path, error)
             return otherwise
+
+    def _sane(self, drain: StoredDrain) -> bool:
+        try:
+            if (drain.deadline or 0.0) > _END_OF_TIME:
+                raise ValueError(f"no deadline: {drain.deadline:g}")
+            return drain.key is not None
+        except ValueError as error:
+            self._spoil(self._drains, error)
+            return False
+
+    def _spoil(self, path: Path, error: Exception) -> None:
+        """A file that is not what we wrote: said once, kept for a look, and not used."""
+        self._spoilt.add(path)
+        aside = f"set aside as {path.name}.bad when it is written next"
+        reason = f"{_words(error)}; what is wrong in it is not used, and it is {aside}"
+        log.get().error("state_lost", path=str(path), error=reason)
 
     async def _save(self, path: Path, content: bytes) -> None:
         async with self._lock:
             try:
-                await asyncio.to_thread(_replace, path, content)
+                await asyncio.to_thread(_replace, path, content, aside=path in self._spoilt)
             except OSError as error:
-                log.get().error("state_lost", path=str(path), error=str(error))
+                if self._failed.get(path) != _words(error):
+                    log.get().error("state_lost", path=str(path), error=_words(error))
+                self._failed[path] = _words(error)
+            else:
+                self._spoilt.discard(path)
+                self._failed.pop(path, None)
 
 
-def _replace(path: Path, content: bytes) -> None:
+def _words(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else "") or str(error)
+
+
+def _content(path: Path) -> bytes:
+    """A regular file, read without waiting. Raises OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    with os.fdopen(fd, "rb") as file:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+        return file.read(_LARGEST)
+
+
+def _replace(path: Path, content: bytes, *, aside: bool) -> None:
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     new = path.with_name(f".{path.name}.new")
     new.unlink(missing_ok=True)
@@ -168,6 +222,8 @@ def _replace(path: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(fd)
+    if aside:
+        path.replace(path.with_name(f"{path.name}.bad"))
     new.replace(path)
 
 
@@ -180,11 +236,3 @@ def _service_key(stored: _Service) -> ServiceKey:
     address = ip_address(stored.address) if stored.address else None
     family, protocol = Family(stored.family), Protocol(stored.protocol)
     return ServiceKey(family, protocol, address, stored.port, stored.fwmark)
-
-
-def _sane(drain: StoredDrain) -> bool:
-    try:
-        return drain.key is not None
-    except ValueError as error:
-        log.get().error("state_lost", path="drain.json", error=str(error))
-        return False

@@ -284,6 +284,7 @@ async def test_a_spoilt_state_directory_costs_its_content_and_not_the_service(
         await c.start()
         await c.ready()
         assert c.log.count("state_lost") == 2
+        assert await c.file(c.state / "manifest.json.bad") == '{"services": [{"family": 99}]}'
 
 
 async def test_plan_says_what_a_reload_would_do_and_does_nothing(tmp_path: Path, web: Web) -> None:
@@ -358,6 +359,19 @@ async def test_notify_programs_get_keepaliveds_arguments(tmp_path: Path) -> None
         assert await c.file(told) == "extra INSTANCE VI_1 MASTER 100\n"
         assert await c.stop() == 0
         assert told.read_text().splitlines()[-1] == "extra INSTANCE VI_1 STOP 100"
+
+
+async def test_a_master_that_hears_a_lower_bidder_notifies(tmp_path: Path) -> None:
+    told = tmp_path / "told"
+    program = tmp_path / "notify"
+    program.write_text(f'#!/bin/sh\necho "$*" >> {told}\n')
+    program.chmod(0o755)
+    async with child(tmp_path, VRRP + f"\tnotifymasterrxlowerpri={program} reclaim\n") as c:
+        await c.ready()
+        c.roles(VI_1="master")
+        fields = {"router": "VI_1", "source": "192.0.2.7", "priority": 50}
+        c.send(RouterEvent("lower_priority_heard", 0.0, fields))
+        assert await c.file(told) == "reclaim\n"
 
 
 async def test_a_notify_program_that_others_may_write_is_refused(tmp_path: Path) -> None:

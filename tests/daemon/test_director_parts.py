@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import time
@@ -68,6 +69,71 @@ async def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
     (tmp_path / ".manifest.json.new").mkdir()
     await store.save_manifest({MARK}, {})
     assert store.manifest()[0] == {WEB}
+
+
+SPOILT = {
+    "empty": b"",
+    "no JSON": b"\xff{",
+    "deep": b"[" * 200_000,
+    "another shape": b'{"services": 5}',
+    "no protocol": b'[{"virtual": {"family": 2, "protocol": 99, "address": "192.0.2.1", '
+    b'"port": 80}, "address": "192.0.2.4", "port": 80}]',
+    "no deadline": b'[{"virtual": {"family": 2, "protocol": 6, "address": "192.0.2.1", '
+    b'"port": 80}, "address": "192.0.2.4", "port": 80, "deadline": 1e308}]',
+}
+
+
+@pytest.mark.parametrize("name", SPOILT)
+async def test_a_spoilt_file_is_not_used_and_is_set_aside(tmp_path: Path, name: str) -> None:
+    for file in ("drain.json", "manifest.json"):
+        (tmp_path / file).write_bytes(SPOILT[name])
+    store = Store(str(tmp_path), str(tmp_path), 0.0)
+    assert (store.drains(), store.manifest()) == ([], (set(), {}))
+    assert (tmp_path / "drain.json").read_bytes() == SPOILT[name]  # reading changes nothing
+    await store.save_drains([])
+    await store.save_manifest({WEB}, {})
+    assert (tmp_path / "drain.json.bad").read_bytes() == SPOILT[name]
+    assert (tmp_path / "manifest.json.bad").read_bytes() == SPOILT[name]
+    assert store.manifest() == ({WEB}, {})
+
+
+@pytest.mark.parametrize("target", ["/dev/zero", "pipe"])
+async def test_a_device_or_a_pipe_in_the_state_folder_costs_no_time(
+    tmp_path: Path, target: str
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "drain.json").symlink_to(target)
+    assert Store(str(tmp_path), str(tmp_path), 0.0).drains() == []
+
+
+async def test_the_manifest_cannot_name_other_settings_than_ours(tmp_path: Path) -> None:
+    names = ["net.ipv4.vs.backup_only", "kernel/core_pattern", "net/ipv4/vs/../ip_forward"]
+    stored = {"services": [], "sysctls": dict.fromkeys(names, "1")}
+    (tmp_path / "manifest.json").write_text(json.dumps(stored))
+    assert Store(str(tmp_path), str(tmp_path), 0.0).manifest()[1] == {names[0]: "1"}
+
+
+async def test_what_cannot_be_stored_is_noted_until_it_can(tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("a file where the folder should be")
+    store = Store(str(tmp_path / "state"), str(tmp_path), 0.0)
+    await store.save_drains([])
+    (note,) = store.notes()
+    assert note.startswith(f"{tmp_path}/state/drain.json cannot be written (File exists)")
+    (tmp_path / "state").unlink()
+    await store.save_drains([])
+    assert store.notes() == []
+
+
+async def test_a_link_is_replaced_and_never_followed(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    for name in ("drain.json", ".drain.json.new"):
+        (tmp_path / name).symlink_to(victim)
+    store = Store(str(tmp_path), str(tmp_path), 0.0)
+    await store.save_drains([])
+    assert victim.read_text() == "precious"
+    assert (tmp_path / "drain.json").read_text() == "[]"
+    assert not (tmp_path / "drain.json").is_symlink()
 
 
 async def test_the_running_configuration_belongs_to_one_life_of_main(tmp_path: Path) -> None:
@@ -219,6 +285,45 @@ async def test_notify_tells_each_state_once_and_skips_initialize(tmp_path: Path)
     notifier.changed(router, "master", 100)
     await notifier.finish(20.0)
     assert out.read_text().split() == ["BACKUP", "MASTER"]
+
+
+async def test_each_state_has_a_program_of_its_own_which_runs_first(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    path = program(tmp_path, f'echo "$*" >> {out}')
+    words = ("notifymaster", "notifybackup", "notifyfault", "notifystop")
+    own = {word: (path, word) for word in words}
+    router = RouterConfig("VI_1", "lo", 51, 100, (), notify=(path, "any"), **own)
+    notifier = Notifier()
+    for state in ("backup", "master", "fault", "stop"):
+        notifier.changed(router, state, 90)
+        await notifier.finish(20.0)
+    assert out.read_text().splitlines() == [
+        line
+        for state in ("BACKUP", "MASTER", "FAULT", "STOP")
+        for line in (f"notify{state.lower()}", f"any INSTANCE VI_1 {state} 90")
+    ]
+
+
+async def test_of_waiting_programs_the_newest_state_counts_and_one_event(tmp_path: Path) -> None:
+    out, gate = tmp_path / "out", tmp_path / "gate"
+    path = program(tmp_path, f'while [ ! -e {gate} ]; do sleep 0.05; done; echo "$*" >> {out}')
+    lower = (path, "lower")
+    router = RouterConfig("VI_1", "lo", 51, 100, (), notify=(path,), notifymasterrxlowerpri=lower)
+    notifier = Notifier()
+    notifier.changed(router, "fault", 100)
+    await asyncio.sleep(0)  # the first program is on its way
+    notifier.changed(router, "backup", 100)
+    notifier.changed(router, "master", 100)
+    for _ in range(3):
+        notifier.lower_heard(router, 100)
+    gate.touch()
+    await notifier.finish(20.0)
+    assert out.read_text().splitlines() == [
+        "INSTANCE VI_1 FAULT 100",
+        "INSTANCE VI_1 MASTER 100",
+        "lower",
+        "INSTANCE VI_1 MASTER_RX_LOWER_PRI 100",
+    ]
 
 
 async def test_a_tracked_script_needs_rise_and_fall_runs_to_change(tmp_path: Path) -> None:
