@@ -1,7 +1,7 @@
 """Interfaces and addresses as the kernel has them, followed through rtnetlink events.
 
-pyroute2 asks and listens, on two sockets: a socket bound to event groups must never carry
-requests, because replies are matched by sequence number only and notifications carry the
+Asking (pyroute2) and listening (`monitor`) are two sockets: one bound to event groups must never
+carry requests, because replies are matched by sequence number only and notifications carry the
 requester's. Whatever goes wrong with the event socket (an overrun, above all) has one answer:
 close both, open new ones, dump everything again. The listener is told after each change and
 after each fresh dump; it reads the present state from here and never from the event.
@@ -10,9 +10,8 @@ after each fresh dump; it reads the present state from here and never from the e
 from __future__ import annotations
 
 import asyncio
-import errno
 import ipaddress
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -20,14 +19,12 @@ from pyroute2 import AsyncIPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from lvsd.core.model import Family, IPAddress
+from lvsd.linux.monitor import DELADDR, DELLINK, NEWADDR, NEWLINK, Monitor
 from lvsd.linux.rtnl import FOREVER, PROTOCOL_VRRP
 
-_RTMGRP_LINK, _RTMGRP_IPV4_IFADDR, _RTMGRP_IPV6_IFADDR = 0x1, 0x10, 0x100
-_GROUPS = _RTMGRP_LINK | _RTMGRP_IPV4_IFADDR | _RTMGRP_IPV6_IFADDR
 _IFF_UP, _IFF_RUNNING, _IFF_NOARP = 0x1, 0x40, 0x80
 _IFA_F_DADFAILED, _IFA_F_TENTATIVE = 0x08, 0x40
 _SCOPE_HOST = 254
-_RECEIVE_BUFFER = 4 << 20
 #: Seconds before a broken monitor is opened again, doubled up to the second.
 _REOPEN_DELAY, _REOPEN_DELAY_MAX = 0.05, 5.0
 #: Seconds one dump may take.
@@ -87,8 +84,14 @@ class Links:
         self._addresses: dict[int, dict[tuple[IPAddress, int], BoundAddress]] = {}
         #: The same by address alone; with several prefix lengths, the one seen last.
         self._found: dict[tuple[int, IPAddress], BoundAddress] = {}
-        self._monitor: AsyncIPRoute | None = None
+        self._monitor: Monitor | None = None
         self._requests: AsyncIPRoute | None = None
+        self._followers: Mapping[int, Callable[[Any], Iterable[str]]] = {
+            NEWLINK: self._link_added,
+            DELLINK: self._link_removed,
+            NEWADDR: self._address_added,
+            DELADDR: self._address_removed,
+        }
 
     def interface(self, name: str) -> Interface | None:
         """The interface of that name, None while there is none."""
@@ -139,9 +142,8 @@ class Links:
 
     async def _read(self) -> None:
         self.close()
-        self._monitor = AsyncIPRoute(rcvbuf=_RECEIVE_BUFFER)
         # Events first, dump second: a change in between is seen twice rather than never.
-        await self._monitor.bind(groups=_GROUPS)
+        self._monitor = Monitor()
         self._requests = AsyncIPRoute()
         async with asyncio.timeout(_DUMP_TIMEOUT):
             links = [m async for m in await self._requests.get_links()]
@@ -171,32 +173,29 @@ class Links:
 
     def close(self) -> None:
         """Give both sockets back."""
-        for ipr in (self._monitor, self._requests):
-            if ipr is not None:
-                ipr.close()
+        for opened in (self._monitor, self._requests):
+            if opened is not None:
+                opened.close()
         self._monitor = self._requests = None
 
     async def _follow(self) -> None:
-        while self._monitor is not None:
-            # `get` ends after each datagram.
-            async for message in self._monitor.get():
-                error = message["header"].get("error")
-                if error is not None:
-                    raise OSError(getattr(error, "code", errno.EIO), str(error))
-                self._take(message)
+        monitor, loop = self._monitor, asyncio.get_running_loop()
+        if monitor is None:
+            return
+        readable, descriptor = asyncio.Event(), monitor.fileno()
+        loop.add_reader(descriptor, readable.set)
+        try:
+            while True:
+                await readable.wait()
+                readable.clear()
+                for message in monitor.receive():
+                    self._take(message)
+        finally:
+            loop.remove_reader(descriptor)
 
     def _take(self, message: Any) -> None:
-        match message.get("event"):
-            case "RTM_NEWLINK":
-                names = self._link_added(message)
-            case "RTM_DELLINK":
-                names = self._link_removed(message)
-            case "RTM_NEWADDR":
-                names = self._address_added(message)
-            case "RTM_DELADDR":
-                names = self._address_removed(message)
-            case _:
-                return
+        follow = self._followers.get(message["header"]["type"])
+        names = () if follow is None else follow(message)
         for name in names:
             self._listener.interface_changed(name)
 

@@ -47,7 +47,7 @@ async def main():
 def inside(network, body, receive_buffer=4 << 20):
     """Run `claim(links, ear)` in a director's namespace; what it returned."""
     one = network.director(1)
-    small = f"import lvsd.linux.link as link; link._RECEIVE_BUFFER = {receive_buffer}"
+    small = f"import lvsd.linux.monitor as m; m._RECEIVE_BUFFER = {receive_buffer}"
     script = f"{PRELUDE}\n{small}\nasync def claim(links, ear):\n{body}\nasyncio.run(main())\n"
     command = ["ip", "netns", "exec", one.namespace, sys.executable, "-c", script]
     done = subprocess.run(
@@ -155,3 +155,37 @@ def test_an_overrun_of_the_monitor_ends_in_a_fresh_view(network):
     )
 
     assert seen == [True, 1]
+
+
+def test_a_refresh_that_changes_nothing_is_not_parsed_and_a_change_is(network):
+    seen = inside(
+        network,
+        """
+    kernel = rtnl.AddressSocket()
+    index = links.interface("eth0").index
+    vips = [Vip(ip_address("10.6.0.0") + n, 32) for n in range(1, 201)]
+    vips += [Vip(ip_address("fd06::") + n, 128) for n in range(1, 51)]
+    refresh = [rtnl.new_address(vip, index, 2) for vip in vips]
+    assert set(kernel.send(refresh)) == {0}
+    await until(lambda: len(links.addresses("eth0")) >= 250)
+    monitor = links._monitor
+    await until(lambda: monitor.read >= 250)
+    read, parsed, used, rounds = monitor.read, monitor.parsed, time.process_time(), 5
+    for _ in range(rounds):
+        assert set(kernel.send(refresh)) == {0}
+        read += 250
+        await until(lambda: monitor.read >= read)
+    used = (time.process_time() - used) / rounds
+    idle = monitor.parsed - parsed
+    kernel.send([rtnl.new_address(vips[0], index, None), rtnl.delete_address(vips[1], index)])
+    await until(lambda: links.find("eth0", vips[0].address).permanent)
+    await until(lambda: str(vips[1].address) in ear.removed)
+    kernel.send([rtnl.new_address(vips[1], index, 2)])
+    await until(lambda: links.find("eth0", vips[1].address))
+    return [idle, used]
+""",
+    )
+
+    print(f"refresh of 250 leases, sending included: {seen[1] * 1000:.2f} ms of processor time")
+    assert seen[0] == 0
+    assert seen[1] < 0.005
