@@ -128,6 +128,8 @@ def _peer(peer: IPAddress, router: RouterConfig) -> str:
 
 def _value(value: object) -> str:
     """A value of a type that says how it is written."""
+    if isinstance(value, tuple):
+        return _argv(value)
     if isinstance(value, bool):
         return _yesno(value)
     return _seconds(value) if isinstance(value, float) else str(value)

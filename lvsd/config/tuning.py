@@ -25,6 +25,11 @@ _WORDS = (
     "unicastttl",
     "checkunicastsrc",
     "delayafterboot",
+    "notifymaster",
+    "notifybackup",
+    "notifyfault",
+    "notifystop",
+    "notifymasterrxlowerpri",
 )
 _DEFAULTS = {field.name: field.default for field in dataclasses.fields(RouterConfig)}
 #: Words that follow another one unless they are given.

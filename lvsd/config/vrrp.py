@@ -80,7 +80,24 @@ ROUTER = (
         origin="keepalived", many=True),
     row("R", "notify", "argv", "",
         "Program to run on each change of state, with the words INSTANCE, NAME, STATE and "
-        "PRIORITY.",
+        "PRIORITY. STATE is MASTER, BACKUP, FAULT, STOP, or MASTER_RX_LOWER_PRI.",
+        origin="keepalived"),
+    row("R", "notifymaster", "argv", "",
+        "Program to run on becoming master, before notify. Nothing is added to its arguments, "
+        "here and with the words like it.",
+        origin="keepalived"),
+    row("R", "notifybackup", "argv", "",
+        "Program to run on becoming backup.",
+        origin="keepalived"),
+    row("R", "notifyfault", "argv", "",
+        "Program to run on a fault.",
+        origin="keepalived"),
+    row("R", "notifystop", "argv", "",
+        "Program to run when lvsd stops.",
+        origin="keepalived"),
+    row("R", "notifymasterrxlowerpri", "argv", "",
+        "Program to run when a master hears a director of lower priority that claims to be "
+        "master.",
         origin="keepalived"),
     row("R", "downtimeradverts", "integer", "3",
         "Advertisements that may be missed before another director takes over; the same on both "

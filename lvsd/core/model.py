@@ -336,6 +336,7 @@ class RouterConfig:
     send a last advert to a higher one. `unicastttl` is the TTL or hop limit of unicast adverts,
     `peer_ttls` what is accepted from peers with a range; `checkunicastsrc` False accepts unicast
     adverts from others than peers. Nothing begins before `delayafterboot` seconds of uptime.
+    `notify` and its kin are programs with their arguments.
     """
 
     name: str
@@ -373,6 +374,11 @@ class RouterConfig:
     peer_ttls: tuple[PeerTtl, ...] = ()
     checkunicastsrc: bool = True
     delayafterboot: float = 0.0
+    notifymaster: tuple[str, ...] = ()
+    notifybackup: tuple[str, ...] = ()
+    notifyfault: tuple[str, ...] = ()
+    notifystop: tuple[str, ...] = ()
+    notifymasterrxlowerpri: tuple[str, ...] = ()
 
     @property
     def key(self) -> tuple[str, int, Family]:

@@ -18,7 +18,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 
 from lvsd import log
@@ -170,6 +170,8 @@ class Child:
                 self._routers_changed(routers)
             case CommandDone():
                 self.parent.done(message)
+            case RouterEvent("lower_priority_heard", _, fields):
+                self._lower_heard(fields)
             case RouterEvent(event, _, fields, level) if event in EVENTS:
                 log.relay(level, event, fields)
             case Reload():
@@ -306,6 +308,13 @@ class Child:
             if router.name in blocks:
                 priority = router.effective_priority
                 self._notifier.changed(blocks[router.name], router.state, priority)
+
+    def _lower_heard(self, fields: Mapping[str, Any]) -> None:
+        """keepalived's MASTER_RX_LOWER_PRI."""
+        priorities = {router.name: router.effective_priority for router in self.routers}
+        for block in self.director.config.routers:
+            if block.name == fields.get("router"):
+                self._notifier.lower_heard(block, priorities.get(block.name, block.priority))
 
     def _applied(self) -> None:
         """The applier has done a round."""

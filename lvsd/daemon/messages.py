@@ -210,7 +210,8 @@ def router_from_wire(wire: Mapping[str, Any]) -> RouterConfig:
     w["source"] = None if source is None else _address(source)
     w["authpass"] = w.get("authpass", "").encode("latin-1")
     w["syncdaemon"] = None if syncdaemon is None else (str(syncdaemon[0]), int(syncdaemon[1]))
-    w["notify"] = tuple(w.get("notify", ()))
+    for program in [name for name in known if name.startswith("notify")]:
+        w[program] = tuple(w.get(program, ()))
     w["tracks"] = tuple(
         Track(TrackKind(t["kind"]), t["name"], t["weight"]) for t in w.get("tracks", ())
     )

@@ -25,6 +25,8 @@ from lvsd.core.model import RouterConfig, TrackScript
 
 #: Seconds a notify program may take.
 NOTIFY_TIME_LIMIT = 30.0
+#: Seconds a killed program may take to be gone; one that waits for a dead disk may stay for ever.
+_DEATH_TIME_LIMIT = 1.0
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -59,6 +61,9 @@ async def run(argv: tuple[str, ...], time_limit: float, user: str = "") -> int:
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_DEATH_TIME_LIMIT):
+                await process.wait()
 
 
 def _identity(user: str) -> Mapping[str, Any]:
@@ -88,12 +93,22 @@ def trusted(program: str) -> str:
     return str(path)
 
 
+#: keepalived's word for a master that hears a lower bidder: an event, not a state.
+LOWER_HEARD = "MASTER_RX_LOWER_PRI"
+_Programs = tuple[tuple[str, ...], ...]
+
+
 class Notifier:
-    """Runs `notify=` programs when routers change: `INSTANCE name STATE priority` is appended."""
+    """Runs the `notify` programs of routers, with keepalived's arguments.
+
+    The program of a state (`notifymaster=` and its kin) runs as it is, then `notify=` with
+    `INSTANCE name STATE priority` appended.
+    """
 
     def __init__(self) -> None:
         self._states: dict[str, str] = {}
-        self._waiting: dict[str, tuple[str, ...]] = {}
+        self._waiting: dict[str, _Programs] = {}
+        self._events: dict[str, _Programs] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     def changed(self, router: RouterConfig, state: str, priority: int) -> None:
@@ -102,11 +117,14 @@ class Notifier:
         if self._states.get(router.name) == word or word == "INITIALIZE":
             return
         self._states[router.name] = word
-        if not router.notify:
-            return
-        self._waiting[router.name] = (*router.notify, "INSTANCE", router.name, word, str(priority))
-        if router.name not in self._tasks:
-            self._tasks[router.name] = asyncio.create_task(self._work(router.name))
+        self._events.pop(router.name, None)
+        self._waiting[router.name] = _programs(router, word, priority)
+        self._start(router.name)
+
+    def lower_heard(self, router: RouterConfig, priority: int) -> None:
+        """A master heard a lower bidder; of such events that wait, one counts."""
+        self._events[router.name] = _programs(router, LOWER_HEARD, priority)
+        self._start(router.name)
 
     async def finish(self, time_limit: float) -> None:
         """Wait for the programs under way; what exceeds the limit is killed."""
@@ -116,12 +134,31 @@ class Notifier:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
 
+    def _start(self, name: str) -> None:
+        if name not in self._tasks:
+            self._tasks[name] = asyncio.create_task(self._work(name))
+
     async def _work(self, name: str) -> None:
         try:
-            while argv := self._waiting.pop(name, None):
-                await _notify(name, argv)
+            while name in self._waiting or name in self._events:
+                source = self._waiting if name in self._waiting else self._events
+                for argv in source.pop(name):
+                    await _notify(name, argv)
         finally:
             del self._tasks[name]
+
+
+def _programs(router: RouterConfig, word: str, priority: int) -> _Programs:
+    """What runs, in this order: the program of the word, then the general one."""
+    own = {
+        "MASTER": router.notifymaster,
+        "BACKUP": router.notifybackup,
+        "FAULT": router.notifyfault,
+        "STOP": router.notifystop,
+        LOWER_HEARD: router.notifymasterrxlowerpri,
+    }
+    general = (*router.notify, "INSTANCE", router.name, word, str(priority))
+    return tuple(argv for argv in (own.get(word, ()), general if router.notify else ()) if argv)
 
 
 async def _notify(router: str, argv: tuple[str, ...]) -> None:

@@ -55,6 +55,12 @@ def test_the_answer_to_a_lower_bidder_follows_the_first_announcement(load_text):
     assert (found.garpmasterrepeat, found.garplowerpriorepeat) == (2, 5)
 
 
+@pytest.mark.parametrize("state", ["master", "backup", "fault", "stop", "masterrxlowerpri"])
+def test_a_program_with_arguments_survives_the_normal_form(load_text, state):
+    found = router(load_text, f'notify{state}=/etc/lvsd/it "a b" #')
+    assert getattr(found, f"notify{state}") == ("/etc/lvsd/it", "a b")
+
+
 @pytest.mark.parametrize(
     "line",
     [

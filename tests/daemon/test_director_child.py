@@ -16,6 +16,7 @@ from lvsd.daemon.messages import (
     Ready,
     Refused,
     Reload,
+    RouterEvent,
     Routers,
     StatusRequest,
     TrackValues,

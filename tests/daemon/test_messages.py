@@ -22,6 +22,7 @@ FULL = replace(
     syncdaemon=("eth1", 51),
     tracks=(Track(TrackKind.SCRIPT, "s", -20),),
     notify=("/bin/a", "b"),
+    notifystop=("/bin/stop",),
     downtimeradverts=5,
     garpmasterrefresh=2.5,
 )
