@@ -32,6 +32,8 @@ TIME_LIMIT = 30.0
 IDLE_LIMIT = 10.0
 MAX_BODY = 64 << 10
 MAX_CONNECTIONS = 64
+#: Of these, how many are for root alone: readers cannot lock it out.
+RESERVED = 16
 #: A day, which is longer than anybody means to wait for a drain.
 MAX_DEADLINE = 7 * 86400.0
 
@@ -159,8 +161,10 @@ class _Server(web.Server):
 
     def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
         super().connection_made(handler, transport)
-        if len(self.connections) > MAX_CONNECTIONS:
-            transport.abort()
+        limit = MAX_CONNECTIONS if peer_uid(transport) == 0 else MAX_CONNECTIONS - RESERVED
+        if len(self.connections) > limit:
+            # Not at once: aiohttp's handler must have begun before it can be ended.
+            asyncio.get_running_loop().call_soon(transport.abort)
             return
         self._watch(handler)
 

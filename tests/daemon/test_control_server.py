@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import os
 import socket
@@ -272,6 +273,35 @@ async def test_metrics_are_openmetrics(served: Served) -> None:
     head, _, body = answer.partition(b"\r\n\r\n")
     assert b"application/openmetrics-text; version=1.0.0" in head
     assert body.endswith(b"# EOF\n")
+
+
+async def test_a_flood_of_connections_is_refused_without_a_word(
+    served: Served, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        for _ in range(3 * server.MAX_CONNECTIONS):
+            _, writer = await asyncio.open_unix_connection(str(served.path))
+            stack.callback(writer.close)
+            writer.write(b"GET /v1/st")
+    async with asyncio.timeout(10):
+        while not (await served.raw(b"GET /v1/status HTTP/1.0\r\n\r\n")).startswith(b"HTTP"):
+            pass
+    gc.collect()  # an exception nobody looked at is told when its task is collected
+    assert "Traceback" not in capsys.readouterr().err
+    assert caplog.records == []
+
+
+async def test_readers_leave_room_for_root(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    uid = 1000
+    monkeypatch.setattr(server, "peer_uid", lambda transport: uid)
+    async with contextlib.AsyncExitStack() as stack:
+        for _ in range(server.MAX_CONNECTIONS):
+            _, writer = await asyncio.open_unix_connection(str(served.path))
+            stack.callback(writer.close)
+        with pytest.raises(client.Unreachable):
+            await served.request("GET", "/v1/status")
+        uid = 0
+        assert (await served.request("GET", "/v1/status"))[0] == 200
 
 
 async def test_keep_alive_serves_several_requests_on_one_connection(served: Served) -> None:
