@@ -1,8 +1,9 @@
 """Where each test runs.
 
-Tests in `kernel`, `netns` and `interop` carry the mark of their folder. What this machine
-cannot run itself (no IPVS in the kernel, no root) runs in the lab's VM; when there can be no
-VM either, it fails and says why. `--lab-opt-out` is the explicit way to leave those tests out.
+Tests in `kernel`, `netns`, `interop` and `service` carry the mark of their folder. What this
+machine cannot run itself (no IPVS in the kernel, no root) runs in the lab's VM; those of `service`
+always do, in a VM with systemd. When there can be no VM either, it fails and says why.
+`--lab-opt-out` is the explicit way to leave those tests out.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ from tests.lab.outside import Remote
 from tests.lab.run import native
 from tests.lab.topology import Topology
 
-MARKS = ("kernel", "netns", "interop")
-REMOTE = pytest.StashKey[Remote]()
-AWAY = pytest.StashKey[bool]()
+MARKS = ("kernel", "netns", "interop", "service")
+REMOTES = pytest.StashKey[list[Remote]]()
+AWAY = pytest.StashKey[Remote]()
 LEFT_OUT = pytest.StashKey[int]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """The lab's options."""
+    """The options of the lab and of the simulation."""
     group = parser.getgroup("lvsd's lab")
     group.addoption(
         "--lab-opt-out",
@@ -35,6 +36,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--lab-timeout", type=float, default=2400.0, help="seconds the VM may live (2400)"
     )
+    group = parser.getgroup("lvsd's simulation")
+    seeds = int(os.environ.get("LVSD_SEEDS", "10000"))
+    group.addoption("--seeds", type=int, default=seeds, help=f"stories to play ({seeds})")
+    group.addoption("--seed", type=int, help="play the story of this seed only")
+    group.addoption("--rewrite", action="store_true", help="write the traces of the scenarios anew")
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
@@ -53,31 +59,43 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=marked)
         items[:] = [item for item in items if item not in set(marked)]
         return
+    if "LVSD_IN_VM" in os.environ:
+        return
+    limit = config.getoption("--lab-timeout")
+    service = [item for item in marked if item.get_closest_marker("service")]
     kernel = [item for item in marked if item.get_closest_marker("kernel")]
-    away = [] if kernel and native() else kernel
     if os.geteuid() != 0:
-        away = marked
-    if away:
+        kernel = [item for item in marked if item not in service]
+    elif kernel and native():
+        kernel = []
+    remotes = config.stash[REMOTES] = []
+    for away, systemd in ((kernel, False), (service, True)):
+        if away:
+            remotes.append(Remote(config, away, limit, systemd=systemd))
         for item in away:
-            item.stash[AWAY] = True
-        items.sort(key=lambda item: item.stash.get(AWAY, False))
-        config.stash[REMOTE] = Remote(config, away, config.getoption("--lab-timeout"))
+            item.stash[AWAY] = remotes[-1]
+    order: list[Remote | None] = [None, *remotes]
+    items.sort(key=lambda item: order.index(item.stash.get(AWAY, None)))
 
 
 def pytest_runtest_protocol(item: pytest.Item) -> bool | None:
     """Replay the VM's reports for a test that runs there."""
-    if not item.stash.get(AWAY, False):
+    remote = item.stash.get(AWAY, None)
+    if remote is None:
         return None
+    for other in item.config.stash[REMOTES]:
+        if other is not remote:
+            other.close()  # one VM at a time
     item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-    for report in item.config.stash[REMOTE].run(item):
+    for report in remote.run(item):
         item.ihook.pytest_runtest_logreport(report=report)
     item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
     return True
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """End the VM."""
-    if remote := config.stash.get(REMOTE, None):
+    """End the VMs."""
+    for remote in config.stash.get(REMOTES, []):
         remote.close()
 
 

@@ -2,11 +2,13 @@
 
 import configparser
 import os
+import signal
 import socket
 from pathlib import Path
 
 import pytest
 
+from lvsd.daemon.guard import IGNORED
 from lvsd.daemon.systemd import Systemd
 
 UNIT = Path(__file__).parents[2] / "systemd" / "lvsd.service"
@@ -111,6 +113,7 @@ def test_the_unit_lets_the_guard_outlive_the_main_process():
     assert service["Type"] == "notify"
     assert service["NotifyAccess"] == "main"
     assert service["KillMode"] == "control-group"  # "mixed" kills the guard with main
+    assert signal.Signals[service["WatchdogSignal"]] in IGNORED
     assert set(service["CapabilityBoundingSet"].split()) == {
         *("CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_CHOWN", "CAP_SETUID", "CAP_SETGID")
     }

@@ -23,10 +23,20 @@ COMMAND = "exec python3 -m pytest -p tests.lab.inside -p no:cacheprovider -q @$L
 
 
 class Remote:
-    """The VM's test session. Started at the first test that needs it."""
+    """The VM's test session. Started at the first test that needs it.
 
-    def __init__(self, config: pytest.Config, items: Sequence[pytest.Item], limit: float) -> None:
-        self._config, self._limit = config, limit
+    `systemd` boots the VM with systemd as process 1.
+    """
+
+    def __init__(
+        self,
+        config: pytest.Config,
+        items: Sequence[pytest.Item],
+        limit: float,
+        *,
+        systemd: bool = False,
+    ) -> None:
+        self._config, self._limit, self._systemd = config, limit, systemd
         self._tests = [item.nodeid for item in items]
         self._vm: Vm | None = None
         self._error: str | None = None
@@ -66,7 +76,8 @@ class Remote:
         check_possible()
         tree = ensure()
         print("lab: booting a kernel with IPVS ...", file=sys.stderr, flush=True)
-        self._vm = Vm(tree, ["sh", "-c", COMMAND], timeout=self._limit).__enter__()
+        command = ["sh", "-c", COMMAND]
+        self._vm = Vm(tree, command, timeout=self._limit, systemd=self._systemd).__enter__()
         (self._vm.results / "tests").write_text("\n".join(self._tests) + "\n")
 
     def _poll(self) -> None:

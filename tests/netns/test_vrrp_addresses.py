@@ -157,6 +157,8 @@ def test_a_reload_adds_and_removes_vips_without_losing_mastership(network):
     one.write(config)
     os.kill(one.pid, signal.SIGHUP)
     network.eventually(lambda: not one.holds("10.77.0.101"))
+    served_until = time.monotonic() + 0.5
+    network.eventually(lambda: time.monotonic() > served_until)
 
     assert probe.longest_gap() < 0.1
     assert one.log.count("state=master") == 1
