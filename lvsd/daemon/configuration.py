@@ -6,7 +6,8 @@ attempt.
 
 A child restarted after a crash goes on with the configuration that was running, as the runtime
 directory has it: a file edited since then neither comes into force by a crash nor keeps the child
-from coming back. With autoreload the edited file is then tried like any other change.
+from coming back. With autoreload the edited file is then tried like any other change, unless it
+was what felled the child.
 
 An error of the reader itself is a refusal like others, told with its traceback.
 """
@@ -113,6 +114,8 @@ class Configuration:
                 old = self._child.director.config
                 lines = await asyncio.to_thread(changes, old, config)
                 self.errors, self.seen = [], _seen(config, seen)
+                if lines:
+                    await self._child.store.save_tried(self.seen)
                 await self.follow(config, lines)
                 result = ReloadResult(ok=True, changes=[*lines], warnings=[*config.warnings])
             self.watch.accept(seen)

@@ -162,6 +162,13 @@ class Store:
         about = json.dumps(msgspec.to_builtins(running))  # ASCII, whatever bytes a path holds
         await self._save(self._last_good, f"{self._first_line}# {about}\n{text}".encode())
 
+    async def save_tried(self, seen: Signature) -> None:
+        """Another configuration is about to be tried: if that fells us, it is not tried again."""
+        running = self.last_good()
+        if running is not None:
+            text = self._last_good.read_text().split("\n", 2)[2]
+            await self.save_last_good(text, msgspec.structs.replace(running, seen=seen))
+
     def _read(self, path: Path, kind: type[T], otherwise: T) -> T:
         try:
             return msgspec.json.decode(_content(path), type=kind)

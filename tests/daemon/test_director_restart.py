@@ -48,6 +48,19 @@ def start(probe):
 connect._Connection.start = start
 director.main()
 """
+#: The child that dies of a weight of 9, once it is asked to follow it.
+FELLED = """
+from lvsd.daemon import director
+
+load = director.Child.load
+
+async def fatal(child, config):
+    assert config.virtuals[0].reals[0].weight != 9, "a fault of ours"
+    await load(child, config)
+
+director.Child.load = fatal
+director.main()
+"""
 BAD = "virtual=192.0.2.1:80\n\tnonsense=1\n"
 
 
@@ -132,6 +145,28 @@ async def test_with_autoreload_an_untouched_file_is_not_read_again_after_a_crash
         (tmp_path / "more.conf").write_text(virtual(web, 9))
         await c.until(lambda s: s["virtuals"][0]["reals"][0]["weight"] == 9)
         assert c.log.count("config_changed") == 1
+
+
+async def test_with_autoreload_a_file_that_felled_the_child_is_not_tried_again(
+    tmp_path: Path, web: Web
+) -> None:
+    text = "autoreload=yes\n" + virtual(web)
+    async with child(tmp_path, text, start=False) as c:
+        c.program = ("-c", FELLED)
+        await c.start()
+        await c.ready()
+        c.conf.write_text(text.replace("masq 3", "masq 9"))
+        assert await c.end() == 1
+        assert "director_failed" in c.log
+        c.said.clear()
+        await c.start()
+        await c.ready()
+        asked = web.asked
+        await c.until(lambda _: web.asked > asked + 3)  # once a second, and so looks the watch
+        assert c.log.count("config_changed") == 1
+        assert await c.weights() == {web.name: 3}
+        c.conf.write_text(text.replace("masq 3", "masq 8"))
+        await c.until(lambda s: s["virtuals"][0]["reals"][0]["weight"] == 8)
 
 
 async def test_another_main_reads_the_file(tmp_path: Path, web: Web) -> None:
