@@ -23,7 +23,7 @@ check: setup
 	@.venv/bin/mypy
 
 bench: tree
-	@$(PY) -m tests.lab.run -- python3 -m tests.bench $(ARGS)
+	@$(PY) -m tests.bench $(ARGS)
 
 format: setup
 	@.venv/bin/ruff format lvsd tests

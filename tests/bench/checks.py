@@ -1,135 +1,69 @@
-"""CPU per 1,000 plain HTTP checks, by the engine as the daemon runs it.
+"""CPU of plain HTTP checks: the whole of lvsd beside the whole of keepalived, in turn.
 
-    python -m tests.bench.checks [--reals 1000] [--rate 1000] [--seconds 5] [--body 64]
-
-A server process on loopback (not counted) answers; the engine asks `reals` checks at such an
-interval that `rate` start per second, with a body expression. Prints CPU of the engine's process
-per 1,000 checks, the lateness of starts and the latency of verdicts, then the same saturated.
+A farm of 1,000 real servers, each asked once a second with a body expression over a fresh
+connection. The farm counts the requests that arrive, so the CPU is per check really done. The
+second row has one tenth of the servers in ten services: there CPU is per check asked for by the
+configuration, whether or not one probe serves several services.
 """
 
 from __future__ import annotations
 
-import argparse
-import asyncio
-import gc
-import multiprocessing
-import resource
-import select
-import socket
+import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from ipaddress import IPv4Address
-from multiprocessing.connection import Connection
+from collections import defaultdict
 
-from lvsd.checks.engine import Engine, Result
-from lvsd.core.model import Check, CheckKind
+from tests.bench.daemons import DAEMONS, Job, cpu_seconds
+from tests.bench.farm import Farm, farm
+from tests.bench.figures import Table, ratio, sample
 
-LOOPBACK = IPv4Address("127.0.0.1")
-
-
-def serve(port_out: Connection, body: int) -> None:
-    """Answer every request at once; a bare epoll loop."""
-    page = b"fake".ljust(body, b".")
-    reply = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % len(page) + page
-    listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
-    listener.setblocking(False)
-    port_out.send(listener.getsockname()[1])
-    poll = select.epoll()
-    poll.register(listener.fileno(), select.EPOLLIN)
-    clients: dict[int, socket.socket] = {}
-    while True:
-        for fd, _mask in poll.poll():
-            if fd == listener.fileno():
-                accept(listener, poll, clients)
-                continue
-            client = clients.pop(fd)
-            try:
-                if client.recv(4096):
-                    client.send(reply)
-            except OSError:
-                pass  # reset: the engine is closing
-            finally:
-                client.close()
+ROWS = {
+    "1,000 reals, 10 services": Job(reals=1000, services=10),
+    "100 reals, shared by 10 services": Job(reals=100, services=10, shared=True),
+}
 
 
-def accept(listener: socket.socket, poll: select.epoll, clients: dict[int, socket.socket]) -> None:
-    """Take everything that waits."""
-    while True:
-        try:
-            client, _ = listener.accept()
-        except (BlockingIOError, ConnectionAbortedError):
-            return
-        clients[client.fileno()] = client
-        poll.register(client.fileno(), select.EPOLLIN)
+def window(inside: Farm, kind: type, job: Job, seconds: float) -> tuple[float, float]:
+    """(checks per second that arrived, CPU seconds per 1,000 checks configured) of a window."""
+    with inside.running(kind, job) as daemon:
+        pids = daemon.pids()
+        served, cpu, began = inside.served, cpu_seconds(pids), time.monotonic()
+        time.sleep(seconds)
+        took = time.monotonic() - began
+        rate = (inside.served - served) / took
+        spent = cpu_seconds(pids) - cpu
+    configured = 1000 / job.interval  # both jobs
+    asked = configured if job.shared else rate
+    return rate, spent / took / asked * 1000
 
 
-@contextmanager
-def server(body: int) -> Iterator[int]:
-    """A server process; yields its port."""
-    ours, theirs = multiprocessing.Pipe()
-    process = multiprocessing.Process(target=serve, args=(theirs, body), daemon=True)
-    process.start()
-    try:
-        yield ours.recv()
-    finally:
-        process.terminate()
-        process.join()
-
-
-async def measure(port: int, reals: int, rate: float, seconds: float) -> str:
-    """Run the engine for a while; one line of figures."""
-    latencies: list[float] = []
-    failures: list[str] = []
-
-    def report(result: Result) -> None:
-        latencies.append(result.latency)
-        if not result.passed:
-            failures.append(result.reason)
-
-    interval = reals / rate
-    engine = Engine(report)
-    engine.set_checks(
-        Check(CheckKind.HTTP, LOOPBACK, port, interval, 5.0, b"/%d" % n, b"fake")
-        for n in range(reals)
-    )
-    gc.collect()
-    gc.freeze()
-    await asyncio.sleep(min(1.0, interval) + 0.2)
-    latencies.clear()
-    engine.lateness = 0.0
-    cpu, clock = resource.getrusage(resource.RUSAGE_SELF), time.monotonic()
-    await asyncio.sleep(seconds)
-    spent, took = resource.getrusage(resource.RUSAGE_SELF), time.monotonic() - clock
-    done = len(latencies)
-    lateness = engine.lateness
-    engine.close()
-    if failures or not done:
-        raise SystemExit(f"{len(failures)} checks failed: {sorted(set(failures))[:5]}")
-    user = (spent.ru_utime - cpu.ru_utime) * 1e6 / done
-    system = (spent.ru_stime - cpu.ru_stime) * 1e6 / done
-    latencies.sort()
-    p50, p99 = (latencies[done * n // 100] * 1e3 for n in (50, 99))
-    return (
-        f"{done / took:7.0f} checks/s   CPU per 1,000 checks {user + system:6.1f} ms "
-        f"(user {user:.1f}, system {system:.1f})   late by up to {lateness * 1e3:.1f} ms   "
-        f"latency p50 {p50:.2f} ms, p99 {p99:.2f} ms"
-    )
-
-
-def main() -> None:
-    """Print the figures."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--reals", type=int, default=1000)
-    parser.add_argument("--rate", type=float, default=1000)
-    parser.add_argument("--seconds", type=float, default=5)
-    parser.add_argument("--body", type=int, default=64)
-    options = parser.parse_args()
-    with server(options.body) as port:
-        for name, rate in (("paced", options.rate), ("saturated", 1e5)):
-            line = asyncio.run(measure(port, options.reals, rate, options.seconds))
-            print(f"http, {options.body} B, {name:9} {line}", flush=True)
-
-
-if __name__ == "__main__":
-    main()
+def run(reps: int, seconds: float) -> list[Table]:
+    """One table."""
+    rates, costs = defaultdict[tuple[str, str], list[float]](list), defaultdict(list)
+    with farm() as inside:
+        for rep in range(reps):
+            for kind in DAEMONS if rep % 2 == 0 else reversed(DAEMONS):
+                for name, job in ROWS.items():
+                    rate, cost = window(inside, kind, job, seconds)
+                    rates[name, kind.name].append(rate)
+                    costs[name, kind.name].append(cost)
+                    said = f"{kind.name}, {name}: {rate:.0f} requests/s, {cost:.3f} s per 1,000"
+                    print(said, file=sys.stderr, flush=True)
+    rows = []
+    for name in ROWS:
+        ours, theirs = costs[name, "lvsd"], costs[name, "keepalived"]
+        asked = (sample(rates[name, side]) for side in ("lvsd", "keepalived"))
+        rows.append((name, sample(ours), sample(theirs), ratio(ours, theirs), *asked))
+    return [
+        Table(
+            "CPU seconds per 1,000 HTTP checks, all processes of the daemon, native",
+            (
+                *("each real once a second", "lvsd", "keepalived", "ratio"),
+                *("requests/s: lvsd", "keepalived"),
+            ),
+            rows,
+            (
+                f"Windows of {seconds:g} s. keepalived's checkers run against a stub of the IPVS "
+                "interface (tests/bench/noipvs.c), lvsd with --table=none.",
+            ),
+        )
+    ]

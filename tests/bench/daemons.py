@@ -95,6 +95,8 @@ class Lvsd:
 
     def __init__(self, lab: Topology, node: str, job: Job) -> None:
         self.node = node
+        # A daemon of an earlier measurement must not be remembered.
+        shutil.rmtree(lab.folder / f"lvsd-{node}", ignore_errors=True)
         self.director = Director(lab, node, lvsd_conf(job), table="none")
 
     def start(self) -> None:
@@ -216,21 +218,22 @@ def cpu_seconds(pids: list[int]) -> float:
     return spent / 1e9
 
 
-def memory(pids: list[int]) -> float:
-    """Octets these processes would hold if nobody else ran, proportional within the group.
+def memory(pids: list[int]) -> tuple[float, float]:
+    """Octets these processes would hold if nobody else ran; and their PSS as things are.
 
-    PSS alone would be too kind to lvsd, whose interpreter the bench itself shares: a page of a
-    file counts once here, as much of it as the process that has most of it; anonymous memory
-    counts by PSS.
+    PSS alone would be too kind to lvsd, whose interpreter the bench itself shares. In the first
+    figure a mapping of a file counts once, as much of it as the process that has most of it;
+    anonymous memory counts by PSS.
     """
-    anonymous, files = 0, dict[tuple[str, str], int]()
+    anonymous, pss, files = 0, 0, dict[tuple[str, str], int]()
     for pid in pids:
         rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+        pss += _field(rollup, "Pss")
         anonymous += _field(rollup, "Pss_Anon") + _field(rollup, "Pss_Shmem")
         for key, mapping in _mappings(Path(f"/proc/{pid}/smaps").read_text()):
             size = _field(mapping, "Rss") - _field(mapping, "Anonymous")
             files[key] = max(files.get(key, 0), size)
-    return (anonymous + sum(files.values())) * 1024.0
+    return (anonymous + sum(files.values())) * 1024.0, pss * 1024.0
 
 
 def _field(text: str, name: str) -> int:

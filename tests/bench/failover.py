@@ -14,7 +14,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from tests.bench.daemons import DAEMONS, PRIORITIES, SOURCES, VIP, Daemon, Job
@@ -83,7 +83,7 @@ class Pair:
         last = self.observer.advert(SOURCES["dirA"], time.monotonic(), 10)
         time.sleep(max(0.0, last.at + self.job.advertint / 4 - time.monotonic()))
         began = time.monotonic()
-        calls = {
+        calls: dict[str, Callable[[], None]] = {
             STOPPED: self.first.stop,
             KILLED: self.first.kill,
             ALL_KILLED: self.first.kill_everything,
