@@ -26,6 +26,7 @@ from lvsd.core.vrrp import (
     next_deadline,
     reported_state,
 )
+from lvsd.core.vrrp.timers import BIND_TIMEOUT
 
 from .vrrp_world import EXCLUDED, HIGH, LOW, OWN, VIP, VIP2, advert, backup, config, kinds, master
 
@@ -45,6 +46,34 @@ def test_vips_are_announced_once_the_kernel_confirmed_them_and_again_after_5_sec
     assert bench.deadline() == (Announce((VIP, EXCLUDED)),)
     assert bench.now == taken_at + 5.1
     assert bench.deadline() == (SendAdvert(100),)
+
+
+def test_a_master_the_kernel_never_answers_lets_go_and_tries_again() -> None:
+    bench = backup()
+    bench.deadline()
+    taken_at = bench.now
+
+    while bench.state is State.MASTER:
+        effects = bench.deadline()
+
+    assert bench.now == taken_at + BIND_TIMEOUT
+    assert kinds(effects)[:2] == ["SendAdvert", "SendAdvert"]
+    assert effects[0] == SendAdvert(0)
+    bench.do(VipsReleased())
+    assert bench.vr.reason == "cannot hold the VIPs: no word from the kernel"
+    bench.deadline()
+    assert bench.state is State.BACKUP
+
+
+def test_an_answer_of_the_kernel_just_in_time_keeps_a_master() -> None:
+    bench = backup()
+    bench.deadline()
+    taken_at = bench.now
+
+    bench.do(VipsBound(), taken_at + BIND_TIMEOUT - 0.1)
+    bench.do(DeadlineReached(), taken_at + BIND_TIMEOUT)
+
+    assert bench.state is State.MASTER
 
 
 def test_an_advert_is_sent_every_interval_from_the_last_one() -> None:

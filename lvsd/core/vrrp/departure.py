@@ -129,10 +129,15 @@ def lease_expired(vr: VirtualRouter, now: float) -> Stepped:
 
 
 def vips_failed(vr: VirtualRouter, error: str, now: float) -> Stepped:
-    """After several refusals in a row stop advertising what cannot be held; try again later."""
+    """Several refusals in a row are too many."""
     vr = replace(vr, vip_failures=vr.vip_failures + 1)
     if vr.vip_failures < VIP_FAILURES:
         return vr, ()
+    return vips_refused(vr, error, now)
+
+
+def vips_refused(vr: VirtualRouter, error: str, now: float) -> Stepped:
+    """Stop advertising what cannot be held, and try again later."""
     later = min(vr.retry_delay * 2, RETRY_DELAY_MAX)
     vr = replace(vr, failure=error, retry_at=now + vr.retry_delay, retry_delay=later)
     return retreat(vr, f"cannot hold the VIPs: {error}", now)

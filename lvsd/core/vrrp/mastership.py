@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from lvsd.core.vrrp.departure import change, lease_expired, yield_to
+from lvsd.core.vrrp.departure import change, lease_expired, vips_refused, yield_to
 from lvsd.core.vrrp.events import (
     AdvertReceived,
     Announce,
@@ -18,6 +18,7 @@ from lvsd.core.vrrp.events import (
 )
 from lvsd.core.vrrp.router import (
     VirtualRouter,
+    bind_ends_at,
     desired,
     effective_priority,
     lease_ends_at,
@@ -89,10 +90,13 @@ def _burst(vr: VirtualRouter, rounds: int, delay: float, now: float) -> VirtualR
 
 
 def master_deadline(vr: VirtualRouter, now: float) -> Stepped:
-    """The lease first, then the advert, then announcements that are due."""
+    """The VIPs first, then the advert, then announcements that are due."""
     ends_at = lease_ends_at(vr)
     if ends_at is not None and now >= ends_at:
         return lease_expired(vr, now)
+    bind_ends = bind_ends_at(vr)
+    if bind_ends is not None and now >= bind_ends:
+        return vips_refused(vr, "no word from the kernel", now)
     effects: tuple[Effect, ...] = ()
     if vr.adver_at is not None and now >= vr.adver_at:
         vr, effects = send_advert(vr, effective_priority(vr), now)

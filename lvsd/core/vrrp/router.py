@@ -13,6 +13,7 @@ from lvsd.core.model import Family, IPAddress, RouterConfig, Track, TrackKind, V
 from lvsd.core.packet import AUTH_NONE, AUTH_PASS, MULTICAST, TTL, Advertisement, Reason
 from lvsd.core.vrrp.events import State
 from lvsd.core.vrrp.timers import (
+    BIND_TIMEOUT,
     LEASE_GRACE,
     LEASE_MARGIN,
     RETRY_DELAY,
@@ -23,6 +24,11 @@ from lvsd.core.vrrp.timers import (
 OWNER = 255
 #: Advertised while the director child is lost for good: anybody else may take over.
 LAST_RESORT = 1
+
+#: A tracked file that takes this much or more off the priority is a fault (keepalived).
+FILE_FAULT = -254
+#: What the child asks about; its first word is waited for where a failure is a fault.
+_ASKED = (TrackKind.SCRIPT, TrackKind.PROCESS, TrackKind.FILE)
 
 COUNTERS = (
     "adverts_sent",
@@ -58,6 +64,7 @@ class VirtualRouter:
     # What the world is like.
     link_up: bool = True
     tracked: Mapping[tuple[TrackKind, str], bool] = field(default_factory=dict)
+    numbers: Mapping[tuple[TrackKind, str], int] = field(default_factory=dict)
     ready: bool = False
     child_lost: bool = False
     group_fault: str = ""
@@ -131,7 +138,15 @@ def _deadlines(vr: VirtualRouter) -> tuple[float | None, ...]:
         return (vr.hold_at, vr.boot_at, vr.patience_at, vr.retry_at)
     if vr.state is State.BACKUP:
         return (vr.master_down_at,)
-    return (vr.adver_at, vr.announce_at, vr.reannounce_at, lease_ends_at(vr))
+    running = (vr.adver_at, vr.announce_at, vr.reannounce_at)
+    return (*running, lease_ends_at(vr), bind_ends_at(vr))
+
+
+def bind_ends_at(vr: VirtualRouter) -> float | None:
+    """When a MASTER whose VIPs were neither bound nor refused lets go; None once they are bound."""
+    if vr.state is not State.MASTER or vr.bound or vr.since is None:
+        return None
+    return vr.since + BIND_TIMEOUT
 
 
 def lease_ends_at(vr: VirtualRouter) -> float | None:
@@ -177,10 +192,18 @@ def own_faults(vr: VirtualRouter) -> tuple[str, ...]:
         found.append(f"interface {vr.config.interface} has no {kind} address to send from")
     for track in vr.config.tracks:
         if not track.weight and known(vr, track) is False:
-            found.append(f"{track.kind} {track.name} is down")
+            found.append(_fault_of(vr, track))
+        elif contribution(vr, track) <= FILE_FAULT:
+            found.append(f"{_fault_of(vr, track)}, times weight {track.weight}")
     if vr.retry_at is not None:
         found.append(f"cannot hold the VIPs: {vr.failure}")
     return tuple(found)
+
+
+def _fault_of(vr: VirtualRouter, track: Track) -> str:
+    if track.kind is TrackKind.FILE:
+        return f"file {track.name} holds {vr.numbers.get((track.kind, track.name), 0)}"
+    return f"{track.kind} {track.name} is down"
 
 
 def known(vr: VirtualRouter, track: Track) -> bool | None:
@@ -204,8 +227,8 @@ def waiting(vr: VirtualRouter) -> str:
     if vr.config.has_services and not vr.ready:
         return "waiting for services"
     for track in vr.config.tracks:
-        if track.kind is TrackKind.SCRIPT and not track.weight and known(vr, track) is None:
-            return f"waiting for script {track.name}"
+        if track.kind in _ASKED and not track.weight and known(vr, track) is None:
+            return f"waiting for {track.kind} {track.name}"
     return ""
 
 
@@ -226,12 +249,16 @@ def effective_priority(vr: VirtualRouter) -> int:
         return LAST_RESORT
     if vr.config.priority == OWNER:
         return OWNER
-    total = vr.config.priority
-    for track in vr.config.tracks:
-        up = known(vr, track)
-        if up is not None and up == (track.weight > 0):
-            total += track.weight
+    total = vr.config.priority + sum(contribution(vr, track) for track in vr.config.tracks)
     return max(1, min(OWNER - 1, total))
+
+
+def contribution(vr: VirtualRouter, track: Track) -> int:
+    """What a tracked object adds to the priority now."""
+    if track.kind is TrackKind.FILE:
+        return vr.numbers.get((track.kind, track.name), 0) * track.weight
+    up = known(vr, track)
+    return track.weight if up is not None and up == (track.weight > 0) else 0
 
 
 def patience(vr: VirtualRouter) -> float:

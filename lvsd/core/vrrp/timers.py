@@ -24,6 +24,8 @@ REFRESH_INTERVAL = 1.0
 REFRESH_SLACK = 0.75
 #: Refusals in a row after which a router stops advertising what it cannot hold.
 VIP_FAILURES = 3
+#: Seconds a new MASTER waits for the kernel's word on its VIPs before it counts as refused.
+BIND_TIMEOUT = 3.0
 #: First and longest pause before it tries again; doubled each time.
 RETRY_DELAY = 10.0
 RETRY_DELAY_MAX = 300.0
