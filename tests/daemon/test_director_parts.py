@@ -26,6 +26,7 @@ from lvsd.core.model import (
     TrackScript,
     VirtualService,
 )
+from lvsd.daemon import scripts
 from lvsd.daemon.rivals import rivals
 from lvsd.daemon.scripts import Notifier, Refused, Tracker, run, trusted
 from lvsd.daemon.settings import Settings
@@ -324,6 +325,23 @@ async def test_of_waiting_programs_the_newest_state_counts_and_one_event(tmp_pat
         "lower",
         "INSTANCE VI_1 MASTER_RX_LOWER_PRI 100",
     ]
+
+
+async def test_a_notify_program_that_hangs_is_killed_and_the_next_state_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(scripts, "NOTIFY_TIME_LIMIT", 0.5)
+    out = tmp_path / "out"
+    path = program(tmp_path, f'echo "$3" >> {out}\ntest "$3" = MASTER || exec sleep 600')
+    router = RouterConfig("VI_1", "lo", 51, 100, (), notify=(path,))
+    notifier = Notifier()
+    notifier.changed(router, "backup", 100)
+    while not out.exists():  # noqa: ASYNC110
+        await asyncio.sleep(0.02)
+    notifier.changed(router, "master", 100)
+    await notifier.finish(20.0)
+    assert out.read_text().split() == ["BACKUP", "MASTER"]
+    assert "killed after 0.5 s" in capsys.readouterr().out
 
 
 async def test_a_tracked_script_needs_rise_and_fall_runs_to_change(tmp_path: Path) -> None:
