@@ -17,7 +17,9 @@ from lvsd.core.vrrp import (
     Event,
     Key,
     LowerPriorityHeard,
+    NeighbourAnnounced,
     Relieved,
+    State,
     StateChanged,
     StepDownFailed,
     VipsBound,
@@ -78,11 +80,13 @@ class Chronicle:
                 heard = {"source": str(source), "theirs": listed}
                 self._warn("address_list_differed", fields | heard)
 
-    def event(self, key: Key, event: Event) -> None:
+    def event(self, key: Key, event: Event, vr: VirtualRouter | None) -> None:
         """Tell of an event that is news; others are ignored."""
         match event:
-            case AdvertRejected(reason):
-                self.complain(key, "advert_rejected", reason.value)
+            case AdvertRejected(reason, source):
+                self.complain(key, "advert_rejected", reason.value, source=source)
+            case NeighbourAnnounced(address, by) if vr is not None and _undisputed(vr):
+                self.complain(key, "address_claimed", f"{address} was announced by {by}")
             case VipsBound():
                 fields = {"interface": key[0], "vrid": key[1]}
                 _log.info("vips_bound", **fields)
@@ -93,7 +97,7 @@ class Chronicle:
                 lost = ",".join(map(str, addresses))
                 self._warn("vips_lost", {"interface": key[0], "vrid": key[1], "addresses": lost})
 
-    def complain(self, key: Key, event: str, reason: str) -> None:
+    def complain(self, key: Key, event: str, reason: str, **more: str) -> None:
         """Tell of a fault that may repeat."""
         now = self._clock()
         if now - self._complained.get((key, event, reason), -COMPLAINT_INTERVAL) < (
@@ -101,11 +105,16 @@ class Chronicle:
         ):
             return
         self._complained[key, event, reason] = now
-        self._warn(event, {"interface": key[0], "vrid": key[1], "reason": reason})
+        self._warn(event, {"interface": key[0], "vrid": key[1], "reason": reason, **more})
 
     def _warn(self, event: str, fields: dict[str, Any]) -> None:
         _log.warning(event, **fields)
         self._observer.router_event(event, fields, "warning")
+
+
+def _undisputed(vr: VirtualRouter) -> bool:
+    """Whether the VIPs are this router's, and nobody was asked to take them."""
+    return vr.state is State.MASTER and vr.relieve_at is None
 
 
 def _identity(key: Key, vr: VirtualRouter | None) -> dict[str, Any]:

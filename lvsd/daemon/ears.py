@@ -159,5 +159,5 @@ class Ears:
                 continue
             for key, vips in routers.desired().items():
                 if any(v.address == claim[1] for v in vips):
-                    events.append((key, NeighbourAnnounced(claim[1])))
+                    events.append((key, NeighbourAnnounced(claim[1], claim[0].hex(":"))))
         return events

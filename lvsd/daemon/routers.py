@@ -75,7 +75,7 @@ class Routers:
         self._introduced: set[Key] = set()
         self._leaving: set[Key] = set()
         self._ready = False
-        self._tracks: dict[tuple[TrackKind, str], bool] = {}
+        self._tracks: dict[tuple[TrackKind, str], TrackChanged] = {}
         self._shown: dict[Key, tuple[Any, ...]] = {}
         self._wards: dict[Key, tuple[tuple[Any, ...], Ward]] = {}
 
@@ -106,10 +106,10 @@ class Routers:
         """Whether the director is beyond recovery."""
         self.post(None, ChildLost(lost))
 
-    def track(self, kind: TrackKind, name: str, up: bool) -> None:
-        """A tracked script or virtual is up or down; the last word holds."""
-        self._tracks[kind, name] = up
-        self.post(None, TrackChanged(Track(kind, name), up))
+    def track(self, kind: TrackKind, name: str, up: bool, number: int = 0) -> None:
+        """What the child tracks is up or down; the last word holds."""
+        self._tracks[kind, name] = TrackChanged(Track(kind, name), up, number)
+        self.post(None, self._tracks[kind, name])
 
     def interface_changed(self, name: str) -> None:
         """Follow an interface: link, source, sockets, tracks and addresses."""
@@ -216,7 +216,7 @@ class Routers:
     def _step(self, key: Key | None, event: Event) -> None:
         self.core, effects = self.core.step(key, event, self._loop.time())
         if key is not None:
-            self._chronicle.event(key, event)
+            self._chronicle.event(key, event, self.core.routers.get(key))
         self._perform(effects)
 
     def _settle(self) -> None:
@@ -270,8 +270,7 @@ class Routers:
     def _acquaint(self, key: Key, config: RouterConfig) -> None:
         """Queue everything that is known about the world of one router."""
         self._ears.fit(vr.config for vr in self.core.routers.values())
-        for (kind, name), up in self._tracks.items():
-            self._inbox.append((key, TrackChanged(Track(kind, name), up)))
+        self._inbox.extend((key, told) for told in self._tracks.values())
         for track in config.tracks:
             if track.kind is TrackKind.INTERFACE:
                 self._inbox.append((key, TrackChanged(track, self._up(track.name))))

@@ -1,9 +1,13 @@
 """Bytes nobody should send: each ends in a counter, and mastership does not notice."""
 
+import itertools
+import os
 import subprocess
 import sys
 
 import pytest
+
+from tests.netns.network import ROOT
 
 pytestmark = pytest.mark.netns
 
@@ -83,3 +87,108 @@ def test_a_flood_delays_no_advert_by_a_takeover(network):
 
     assert probe.longest_gap() < 0.2
     assert (changes(first), changes(second)) == changed
+
+
+#: Sends one advertisement of priority argv[1], correct in every respect, argv[2] times.
+SPOOF = """
+import sys, time
+from ipaddress import ip_address
+from lvsd.core.packet import MULTICAST, Advertisement, encode
+from lvsd.core.model import Family
+from lvsd.linux.wire import VrrpSocket
+import socket
+source, to = ip_address("10.77.0.200"), MULTICAST[Family.INET]
+wire = VrrpSocket("eth0", socket.if_nametoindex("eth0"), Family.INET, {51}, multicast=True)
+advert = Advertisement(2, 51, int(sys.argv[1]), 1.0, (ip_address("10.77.0.100"),))
+for n in range(int(sys.argv[2])):
+    assert wire.send(encode(advert, source, to), source, to, 255)
+    time.sleep(0.1)
+"""
+CLAIM = """
+import socket
+from ipaddress import ip_address
+from lvsd.core.packet import gratuitous_arp
+wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+wire.bind(("eth0", 0))
+for n in range(50):
+    wire.send(gratuitous_arp(bytes.fromhex("020000666666"), ip_address("10.77.0.100")))
+"""
+#: Prints the times at which adverts of 10.77.0.1 with priority 150 arrived, for argv[1] seconds.
+LISTEN = """
+import socket, struct, sys, time
+sock = socket.socket(socket.AF_INET, socket.SOCK_RAW, 112)
+group = struct.pack("4s4s", socket.inet_aton("224.0.0.18"), socket.inet_aton("10.77.0.200"))
+sock.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, group)
+sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 24)
+sock.settimeout(0.1)
+end = time.monotonic() + float(sys.argv[1])
+while time.monotonic() < end:
+    try:
+        data, sender = sock.recvfrom(2048)
+    except TimeoutError:
+        continue
+    if sender[0] == "10.77.0.1" and data[22:23] == bytes([150]):
+        print(time.monotonic(), flush=True)
+"""
+
+
+def client(network, script, *words, **more):
+    command = ["ip", "netns", "exec", network.client, sys.executable, "-c", script, *words]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(command, env=environment, text=True, **more)
+
+
+def test_a_flood_does_not_disturb_the_beat(network):
+    settled(network)
+    listening = client(network, LISTEN, "8", stdout=subprocess.PIPE)
+
+    flood(network, 255, 4000)  # 48,000 messages
+
+    said, _ = listening.communicate()
+    beats = [float(line) for line in said.splitlines()]
+    gaps = [b - a for a, b in itertools.pairwise(beats)]
+    assert len(beats) >= 5
+    assert max(gaps) < 1.5, gaps
+
+
+def test_a_stranger_that_announces_the_address_is_named_and_changes_nothing(network):
+    first, second = settled(network)
+    changed = changes(first), changes(second)
+
+    assert client(network, CLAIM).wait() == 0
+
+    said = 'reason="10.77.0.100 was announced by 02:00:00:66:66:66"'
+    network.eventually(lambda: f"address_claimed interface=eth0 vrid=51 {said}" in first.log)
+    assert first.log.count("address_claimed") == 1
+    assert first.holds()
+    assert (changes(first), changes(second)) == changed
+
+
+def test_a_forged_farewell_leaves_one_master_who_serves(network):
+    first, second = settled(network)
+    probe = network.ping()
+
+    assert client(network, SPOOF, "0", "3").wait() == 0
+
+    network.eventually(lambda: first.state() == "master" and second.state() == "backup")
+    network.eventually(lambda: first.holds() and not second.holds())
+    assert probe.longest_gap() < 1.0
+
+
+def test_the_service_returns_when_a_forged_owner_falls_silent(network):
+    first, second = settled(network)
+
+    assert client(network, SPOOF, "255", "10").wait() == 0
+
+    # Without cryptography VRRP cannot tell it from a better director: it is obeyed, and named.
+    assert "10.77.0.200" in first.log
+    network.eventually(lambda: first.state() == "master" and first.holds())
+    network.eventually(lambda: second.state() == "backup" and not second.holds())
+
+
+def test_a_rejected_advertisement_is_told_with_its_sender(network):
+    first, _ = settled(network)
+
+    flood(network, 1, 1)
+
+    network.eventually(lambda: "reason=ttl source=10.77.0.200" in first.log)

@@ -8,7 +8,7 @@ that must happen exactly once. What must remain true (which VIPs are bound) is n
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lvsd.core.model import IPAddress, RouterConfig, Track
 from lvsd.core.packet import Advertisement, Reason
@@ -55,6 +55,7 @@ class AdvertRejected:
     """An advertisement that failed a receive check; it is counted and changes nothing else."""
 
     reason: Reason
+    source: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,7 @@ class NeighbourAnnounced:
     """Somebody else's gratuitous ARP or unsolicited NA for one of our VIPs was heard."""
 
     address: IPAddress
+    by: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +115,14 @@ class LeaseRefreshed:
 
 @dataclass(frozen=True, slots=True)
 class TrackChanged:
-    """A tracked object is up or down. Matched by kind and name; the weight is the config's."""
+    """A tracked object is up or down. Matched by kind and name; the weight is the config's.
+
+    `number` is what a tracked file holds.
+    """
 
     track: Track
     up: bool
+    number: int = 0
 
 
 @dataclass(frozen=True, slots=True)

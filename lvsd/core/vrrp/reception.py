@@ -29,7 +29,7 @@ def receive(
         advert = verify(message, advert, source=source, destination=destination)
         _fits(vr, source, destination)
     except PacketError as error:
-        return AdvertRejected(error.reason)
+        return AdvertRejected(error.reason, str(source))
     return AdvertReceived(source, advert)
 
 
