@@ -206,6 +206,17 @@ def test_a_director_process_that_dies_neither_moves_the_vip_nor_the_time(start: 
     assert second.state == "backup"
 
 
+def test_the_logfile_has_the_words_of_both_processes(start: Start) -> None:
+    first, _ = start("%%logfile=$/log\n")
+    log = folder(first.lab, "dirA") / "log"
+
+    for line in ("info router_changed .* state=master", "info vips_bound", "info director_started"):
+        wait_until(lambda line=line: re.search(line, log.read_text()), 10, line)
+
+    for event in ("router_changed", "vips_bound"):
+        assert log.read_text().count(event) == first.log().count(event)
+
+
 def test_a_drain_survives_a_stop_and_a_start(start: Start) -> None:
     first, _ = start("")
     first.command("drain", "10.77.0.21")
