@@ -258,9 +258,8 @@ class Cluster:
 
     def advertise(self, node: Node, key: Key, priority: int) -> None:
         """One advert of a node's main process or guard. Told unless it repeats the last one."""
-        if node.up:
-            for checker in self.checkers:
-                checker.sent(self, node, key, priority)
+        for checker in self.checkers:
+            checker.sent(self, node, key, priority)
         vr = node.routers.routers[key]
         self.adverts[node.name] += 1
         if self._last_priority.get((node.name, key)) != priority or not priority:

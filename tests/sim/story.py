@@ -21,7 +21,7 @@ class Checker:
         """Something happened."""
 
     def sent(self, cluster: Cluster, node: Node, key: Key, priority: int) -> None:
-        """A node's main process sends an advert."""
+        """A node sends an advert; priority 0 may be its guard's."""
 
     def bound(self, cluster: Cluster, node: Node, key: Key, address: IPAddress) -> None:
         """A node's kernel got a VIP."""

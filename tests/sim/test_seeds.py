@@ -16,6 +16,8 @@ from tests.sim.seeds import Failed, play, told
 #: Seeds per task of a worker, and stories printed at most.
 CHUNK = 50
 STORIES = 3
+#: The test has parts, so that none takes long.
+PARTS = 5
 
 
 def play_chunk(seeds: range) -> list[str]:
@@ -29,12 +31,14 @@ def play_chunk(seeds: range) -> list[str]:
     return stories
 
 
-def test_no_seed_breaks_a_rule(pytestconfig: pytest.Config) -> None:
+@pytest.mark.parametrize("part", range(PARTS))
+def test_no_seed_breaks_a_rule(part: int, pytestconfig: pytest.Config) -> None:
     only = pytestconfig.getoption("--seed")
     count = pytestconfig.getoption("--seeds")
     seeds = range(count) if only is None else range(only, only + 1)
+    seeds = seeds[part::PARTS]
     chunks = [seeds[start : start + CHUNK] for start in range(0, len(seeds), CHUNK)]
-    workers = min(len(chunks), os.cpu_count() or 1)
+    workers = max(1, min(len(chunks), os.cpu_count() or 1))
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context) as pool:
         failed = [story for stories in pool.map(play_chunk, chunks) for story in stories]
