@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -108,8 +109,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def benches(options: argparse.Namespace) -> int:
     """One after the other, printed as they end."""
-    import tempfile
-
     new: dict[str, Section] = {}
     try:
         with tempfile.TemporaryDirectory(prefix="lvsd-bench-") as folder:

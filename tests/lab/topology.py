@@ -34,10 +34,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import NoReturn, ParamSpec, TypeVar
 
-from tests.lab import client, webserver
+from tests.lab import client, peer, webserver
 from tests.lab.layout import Layout
 from tests.lab.reaper import NAMESPACES, Reaper, kill_group, remove_namespaces, stale
-from tests.lab.tree import ensure, which
+from tests.lab.tree import which
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -309,29 +309,8 @@ class Topology:
         return process
 
     def peer(self, command: Sequence[str | Path]) -> list[str]:
-        """The words that run a program of the lab's Debian tree.
-
-        In the VM the tree is the root file system. On the host it is entered with chroot, in
-        a mount namespace of its own with the host's /proc and /dev, fresh /run, /tmp, /var/log
-        and /var/tmp, and this topology's `folder` at its own path.
-        """
-        words = [str(word) for word in command]
-        if os.environ.get("LVSD_IN_VM"):
-            return words
-        tree = shlex.quote(str(ensure().root))
-        folder = shlex.quote(str(self.folder))
-        script = [
-            "set -e",
-            f"cd {tree}",
-            "mount --rbind /dev dev; mount -t proc proc proc; mount -t sysfs sys sys",
-            "for d in run tmp var/log var/tmp; do mount -t tmpfs tmpfs $d; done",
-            "mkdir -p run/lock",
-            f"mkdir -p .{folder} && mount --bind {folder} .{folder}",
-            'exec chroot . "$@"',
-        ]
-        path = "PATH=/usr/sbin:/usr/bin:/sbin:/bin"
-        unshare = ["unshare", "-m", "--propagation", "private", "sh", "-c", "\n".join(script)]
-        return [*unshare, "peer", "/usr/bin/env", path, *words]
+        """The words that run a program of the lab's tree, which sees `folder` at its own path."""
+        return peer.words(command, self.folder)
 
     def spawn_peer(self, node: str, command: Sequence[str | Path]) -> Process:
         """Start keepalived, ldirectord, FRR, ... of the tree on a machine."""
@@ -350,6 +329,10 @@ class Topology:
     def join(self, node: str, interface: str = "eth0") -> None:
         """Plug the cable in again."""
         self._port(node, interface, "up")
+
+    def port(self, node: str, interface: str = "eth0") -> str:
+        """The switch's end of a cable: an interface of the machine `sw`."""
+        return self._ports[node, interface]
 
     def sysctl(self, node: str, values: Mapping[str, object]) -> None:
         """Set `net` sysctls, e.g. {"ipv4/ip_forward": 1}; OSError for one that is not there."""
