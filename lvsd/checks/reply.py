@@ -23,6 +23,8 @@ _CODING = re.compile(rb"\ntransfer-encoding[ \t]*:([^\r\n]*)", re.I)
 _LOCATION = re.compile(rb"\nlocation[ \t]*:([^\r\n]*)", re.I)
 _CHUNK_SIZE = re.compile(rb"[ \t]*([0-9a-fA-F]{1,16})[ \t]*(?:;[^\n]*)?\r?\n")
 _CHUNK_LINE_LIMIT = 1 << 10
+#: Chunks of one body: each costs time, and a body of single bytes is an attack.
+CHUNK_LIMIT = 16 << 10
 #: Not more, since an unfinished line is looked at again with every byte that arrives.
 _STATUS_LINE_LIMIT = 8 << 10
 
@@ -39,6 +41,7 @@ class Reply:
 
     __slots__ = (
         "_chunked",
+        "_chunks",
         "_in",
         "_left",
         "_line_end",
@@ -65,6 +68,7 @@ class Reply:
         self._seen = self._line_end = self._scan = 0
         self.head_done = False
         self._chunked = False
+        self._chunks = 0
         #: Bytes of the body (or of the chunk) still to come; None: until the connection closes.
         self._left: int | None = None
 
@@ -193,6 +197,9 @@ class Reply:
                 if b"\n" in buffer[at:] or len(buffer) - at > _CHUNK_LINE_LIMIT:
                     raise Failed("malformed chunk")
                 break
+            self._chunks += 1
+            if self._chunks > CHUNK_LIMIT:
+                raise Failed(f"body in more than {CHUNK_LIMIT} chunks")
             at = size.end()
             self._left = int(size[1], 16)
             if not self._left:

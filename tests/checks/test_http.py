@@ -155,6 +155,10 @@ def test_chunks_are_joined() -> None:
         ),
         (b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 20000, "headers larger than 64 KiB"),
         (b"HTTP/1.1 200 " + b"x" * 70000, "status line larger than 8 KiB"),
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 20000,
+            "body in more than 16384 chunks",
+        ),
     ],
 )
 def test_a_malformed_reply_fails_with_a_reason(answer: bytes, reason: str) -> None:
