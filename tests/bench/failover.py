@@ -5,8 +5,8 @@ killed, unplugged, each time followed by its return. A quarter of an interval af
 adverts the event happens; the observer tells when the backup's first advert was on the wire,
 which requests of a client nobody answered, and for how long both directors had the VIP.
 `late` is the backup's advert against the formula: priority 0 + skew after a word of farewell,
-last advert + 3 intervals + skew after silence (what comes first). `killed` is SIGKILL to lvsd's main process, and
-to all of keepalived's; `all killed` is everything of either.
+last advert + 3 intervals + skew after silence, whichever is first. `killed` is SIGKILL to lvsd's
+main process and to all of keepalived's; `all killed` is everything of either.
 """
 
 from __future__ import annotations
