@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lvsd.config.diagnostics import proposal
-from lvsd.config.rows import Directive, G, R, S, V
+from lvsd.config.rows import Directive, F, G, P, R, S, V
 from lvsd.config.table import TABLE
 
 _BY_SCOPE = {(scope, row.name): row for row in TABLE for scope in row.scopes}
@@ -17,7 +17,7 @@ def directive(name: str, scope: str) -> Directive | None:
 
 def scopes(name: str) -> frozenset[str]:
     """The kinds of blocks in which `name` may stand; empty for an unknown name."""
-    return frozenset(scope for scope in (G, V, R, S) if (scope, name) in _BY_SCOPE)
+    return frozenset(scope for scope in (G, V, R, S, P, F) if (scope, name) in _BY_SCOPE)
 
 
 #: Words of keepalived.conf whose counterpart has another name.
@@ -92,6 +92,7 @@ def _type(row: Directive) -> str:
         "quoted": '"text in straight double quotes"',
         "regex": '"regular expression in straight double quotes"',
         "argv": "program and arguments",
+        "process": "program and arguments",
         "names": "names",
         "source": "address",
     }
@@ -118,6 +119,8 @@ def reference() -> str:
         V: "In a virtual= block",
         R: "In a vrrp= block",
         S: "In a script= block",
+        P: "In a process= block",
+        F: "In a file= block",
     }
     parts = [_PREFACE]
     for scope, title in titles.items():

@@ -18,7 +18,7 @@ from typing import Any
 
 from lvsd.config import directives, values
 from lvsd.config.diagnostics import LIMIT, BadValue, Place, Report
-from lvsd.config.rows import OPENERS, Directive, G, P, R, S
+from lvsd.config.rows import OPENERS, Directive, F, G, P, R, S
 from lvsd.config.syntax import Statement, statements
 
 #: Bytes of one file that are read; the largest farm is far below.
@@ -146,7 +146,7 @@ class Document:
         row = directives.directive(line.name, G)
         if not line.value:
             self.report.error(line.place, f"{line.name}= has no value")
-        elif section.kind in (R, S):
+        elif section.kind in (R, S, P, F):
             try:
                 values.name_of(line.value)
             except BadValue as problem:
@@ -238,8 +238,6 @@ class Document:
 
     def _set(self, section: Section, line: Statement) -> None:
         """Read one value into its section."""
-        if section.kind == P:
-            return
         row = directives.directive(line.name, section.kind)
         if row is None:
             self._misplaced(section, line)

@@ -10,11 +10,11 @@ import os
 import socket
 from collections.abc import Sequence
 
-from lvsd.config import routers, services
+from lvsd.config import routers, services, tracks
 from lvsd.config.addresses import Resolver
 from lvsd.config.diagnostics import Place, Report
 from lvsd.config.document import Document
-from lvsd.core.model import Config
+from lvsd.core.model import Config, TrackKind
 
 
 def load(path: str | os.PathLike[str], *, node: str | None = None) -> Config:
@@ -59,9 +59,18 @@ def _look_for_folder(document: Document) -> None:
 
 def _config(document: Document, path: str, resolver: Resolver, interfaces: Sequence[str]) -> Config:
     found = services.build(document, resolver)
-    scripts = routers.build_scripts(document)
+    scripts = tracks.build_scripts(document)
     has_services = any(section.kind == "virtual" for section in document.sections)
-    vrrp = routers.build(document, scripts, found.names, interfaces, has_services)
+    processes, files = tracks.build_processes(document), tracks.build_files(document)
+    known = tracks.Known(
+        {
+            TrackKind.SCRIPT: tuple(script.name for script in scripts),
+            TrackKind.PROCESS: tuple(process.name for process in processes),
+            TrackKind.FILE: tuple(file.name for file in files),
+        },
+        found.names,
+    )
+    vrrp = routers.build(document, known, interfaces, has_services)
     report = document.report
     if not document.sections and not report.errors:
         # Also what a truncated file looks like: a reload must not take everything away.
@@ -71,6 +80,8 @@ def _config(document: Document, path: str, resolver: Resolver, interfaces: Seque
         virtuals=tuple(found.virtuals),
         routers=vrrp,
         scripts=scripts,
+        processes=processes,
+        files=files,
         autoreload=document.globals.value("autoreload", False),
         logfile=document.globals.value("logfile", ""),
         standbytable=document.globals.value("standbytable", True),

@@ -18,6 +18,7 @@ from lvsd.core.model import (
     RealServer,
     RouterConfig,
     ServiceFlag,
+    TrackProcess,
     TrackScript,
     Vip,
     Virtual,
@@ -31,6 +32,8 @@ def render(config: Config) -> str:
     """The text of a configuration; valid Unicode whatever bytes the file held."""
     blocks = [_globals(config)]
     blocks += map(_script, config.scripts)
+    blocks += map(_process, config.processes)
+    blocks += [_block(f"file={file.name}", [("path", f'"{file.path}"')]) for file in config.files]
     blocks += map(_router, config.routers)
     blocks += map(_virtual, config.virtuals)
     return "\n".join(block for block in blocks if block)
@@ -81,6 +84,18 @@ def _script(script: TrackScript) -> str:
     if script.user:
         members.append(("user", script.user))
     return _block(f"script={script.name}", members)
+
+
+def _process(process: TrackProcess) -> str:
+    members: list[tuple[str, object]] = [
+        ("command", _argv(process.command)),
+        ("quorum", process.quorum),
+        ("forkdelay", _seconds(process.forkdelay)),
+        ("terminatedelay", _seconds(process.terminatedelay)),
+    ]
+    if process.quorummax:
+        members.append(("quorummax", process.quorummax))
+    return _block(f"process={process.name}", members)
 
 
 def _router(router: RouterConfig) -> str:

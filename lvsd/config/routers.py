@@ -1,4 +1,4 @@
-"""`vrrp=` and `script=` blocks.
+"""`vrrp=` blocks.
 
 Rules come from RFC 3768 and RFC 5798 (versions, VRID, interval, one family per instance) and from
 design rule 2 (a virtual address is a host address unless told otherwise).
@@ -7,12 +7,13 @@ design rule 2 (a virtual address is a host address unless told otherwise).
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from lvsd.config.diagnostics import BadValue, Place, Report, proposal
-from lvsd.config.document import Document, Section, Setting
+from lvsd.config.document import Document, Section
 from lvsd.config.peers import build_peers, source
+from lvsd.config.tracks import Known, again, build_tracks, report_unused
 from lvsd.config.tuning import tuning
 from lvsd.config.values import interface_name
 from lvsd.config.vips import vip
@@ -21,52 +22,17 @@ from lvsd.core.model import (
     IPAddress,
     RouterConfig,
     Track,
-    TrackKind,
-    TrackScript,
     Vip,
 )
 
 
-def build_scripts(document: Document) -> tuple[TrackScript, ...]:
-    """The script= blocks."""
-    report = document.report
-    scripts: dict[str, tuple[TrackScript, Section]] = {}
-    for section in document.sections:
-        if section.kind != "script" or not section.head_text:
-            continue
-        name = section.head_text.strip('"')
-        if name in scripts:
-            report.error(section.head, _again("script", name, scripts[name][1]))
-        command = section.value("command")
-        if command is None:
-            report.error(section.head, f"script={name} has no command=")
-            continue
-        interval = section.value("interval", 1.0)
-        script = TrackScript(
-            name=name,
-            command=command,
-            interval=interval,
-            timeout=section.value("timeout", interval),
-            rise=section.value("rise", 1),
-            fall=section.value("fall", 1),
-            user=section.value("user", ""),
-        )
-        scripts.setdefault(name, (script, section))
-    return tuple(script for script, _ in scripts.values())
-
-
-def _again(what: str, name: str, first: Section) -> str:
-    return f"{what} {name} was defined on line {first.head.line} already"
-
-
 def build(
     document: Document,
-    scripts: Sequence[TrackScript],
-    services: Mapping[str, str],
+    known: Known,
     interfaces: Sequence[str],
     has_services: bool,
 ) -> tuple[RouterConfig, ...]:
-    """The vrrp= blocks. `services` maps spellings of virtuals to their names."""
+    """The vrrp= blocks."""
     report = document.report
     routers: list[tuple[RouterConfig, Section]] = []
     names: dict[str, Section] = {}
@@ -75,19 +41,16 @@ def build(
             continue
         name = section.head_text.strip('"')
         if name in names:
-            report.error(section.head, _again("vrrp instance", name, names[name]))
+            report.error(section.head, again("vrrp instance", name, names[name]))
         names.setdefault(name, section)
         _interfaces_exist(section, interfaces, report)
-        tracks = _tracks(section, [s.name for s in scripts], services, report)
+        tracks = build_tracks(section, known, report)
         router = _router(section, name, tracks, has_services, report)
         if router is not None:
             routers.append((router, section))
     _unlike(routers, report)
     _one_sync_daemon(routers, report)
-    used = {t.name for r, _ in routers for t in r.tracks if t.kind is TrackKind.SCRIPT}
-    for block in document.sections:
-        if block.kind == "script" and block.head_text.strip('"') not in used:
-            report.warn(block.head, "no vrrp= block tracks this script; it is not run")
+    report_unused(document, [router for router, _ in routers])
     return tuple(router for router, _ in routers)
 
 
@@ -232,50 +195,6 @@ def _syncdaemon(section: Section, report: Report) -> tuple[str, int] | None:
         report.error(place, "syncdaemon is INTERFACE [ID], the ID from 0 to 255")
         return None
     return name, int(syncid)
-
-
-def _tracks(
-    section: Section, scripts: Sequence[str], services: Mapping[str, str], report: Report
-) -> tuple[Track, ...]:
-    tracks = []
-    for setting in section.repeated.get("track", []):
-        try:
-            tracks.append(_track(setting, scripts, services))
-        except BadValue as problem:
-            report.error(setting.place.at(problem.offset), problem.text)
-    return tuple(tracks)
-
-
-def _track(setting: Setting, scripts: Sequence[str], services: Mapping[str, str]) -> Track:
-    words = setting.value.split()
-    kinds = tuple(TrackKind)
-    if words[0] not in kinds:
-        known = ", ".join(kinds)
-        raise BadValue(f"track needs one of {known}, not {words[0]}{proposal(words[0], kinds)}")
-    kind = TrackKind(words[0])
-    if len(words) not in (2, 4) or (len(words) == 4 and words[2] != "weight"):
-        raise BadValue(f"write track={kind} NAME or track={kind} NAME weight N")
-    name = words[1]
-    offset = setting.value.index(name, len(words[0]))
-    weight = _weight(words[3]) if len(words) == 4 else 0
-    if kind is TrackKind.INTERFACE:
-        name = interface_name(name)
-    elif kind is TrackKind.SCRIPT and name not in scripts:
-        raise BadValue(f"there is no script={name} block{proposal(name, scripts)}", offset)
-    elif kind is TrackKind.VIRTUAL:
-        if name not in services:
-            raise BadValue(f"there is no virtual={name} block{proposal(name, services)}", offset)
-        name = services[name]
-        if not weight:
-            text = "a tracked virtual needs a weight (such as weight -40): without one, dead real"
-            raise BadValue(f"{text} servers would put both directors out of service")
-    return Track(kind, name, weight)
-
-
-def _weight(text: str) -> int:
-    if not re.fullmatch(r"[+-]?[0-9]{1,3}", text) or not -253 <= int(text) <= 253:
-        raise BadValue(f"a weight is a number from -253 to 253, not {text}")
-    return int(text)
 
 
 def _interfaces_exist(section: Section, interfaces: Sequence[str], report: Report) -> None:

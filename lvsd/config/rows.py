@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-G, V, R, S, P = "global", "virtual", "vrrp", "script", "process"
+G, V, R, S, P, F = "global", "virtual", "vrrp", "script", "process", "file"
 
 #: What opens a block of each kind.
-OPENERS = {"virtual": V, "virtual6": V, "vrrp": R, "script": S, "process": P}
+OPENERS = {"virtual": V, "virtual6": V, "vrrp": R, "script": S, "process": P, "file": F}
 
 SECONDS = (1, 86400 * 365)
 COUNT = (1, 10**6)
@@ -56,7 +56,7 @@ def row(
     notice: str = "",
 ) -> Directive:
     """One row; `scopes` are the letters of the kinds of blocks, `many` says it may be repeated."""
-    letters = {"G": G, "V": V, "R": R, "S": S}
+    letters = {"G": G, "V": V, "R": R, "S": S, "P": P, "F": F}
     per_node = kind in ("number", "integer", "decimal", "yesno", "interface", "source")
     return Directive(
         name=name,

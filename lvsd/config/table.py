@@ -8,7 +8,7 @@ add a row (those of vrrp= blocks are in `vrrp`); where the row's `kind` is new, 
 from __future__ import annotations
 
 from lvsd.config.rows import COUNT, LATER, SECONDS, Directive, row
-from lvsd.config.vrrp import ROUTER, SCRIPT
+from lvsd.config.vrrp import FILE, PROCESS, ROUTER, SCRIPT
 from lvsd.core.model import SCHEDULERS
 
 _TIMEOUTS = "In a block it wins over the global one."
@@ -232,9 +232,21 @@ _BLOCKS = (
         "Opens a script that track=script names.",
         origin="lvsd", many=True),
     row("G", "process", "text", "",
-        "Opens a process to track.",
-        origin="lvsd", many=True, refused=f"{LATER}; a script= block can look for the process"),
+        "Opens a process that track=process names.",
+        origin="lvsd", many=True),
+    row("G", "file", "text", "",
+        "Opens a file that track=file names.",
+        origin="lvsd", many=True),
 )
 # fmt: on
 
-TABLE: tuple[Directive, ...] = (*_GLOBALS, *_SHARED, *_BLOCKS, *_VIRTUAL, *ROUTER, *SCRIPT)
+TABLE: tuple[Directive, ...] = (
+    *_GLOBALS,
+    *_SHARED,
+    *_BLOCKS,
+    *_VIRTUAL,
+    *ROUTER,
+    *SCRIPT,
+    *PROCESS,
+    *FILE,
+)

@@ -272,12 +272,20 @@ def name_of(value: str) -> str:
 
 def argv(value: str, row: Directive, note: Note) -> tuple[str, ...]:
     """A program with an absolute path, and its arguments, quoted as in a shell."""
+    words = process(value, row, note)
+    if not words[0].startswith("/"):
+        raise BadValue(f"{row.name} needs a program with its whole path, such as /etc/lvsd/notify")
+    return words
+
+
+def process(value: str, row: Directive, note: Note) -> tuple[str, ...]:
+    """The name or path of a program, and arguments, quoted as in a shell."""
     try:
         words = tuple(shlex.split(value))
     except ValueError as problem:
         raise BadValue(f"{row.name}: {str(problem).lower()}") from None
-    if not words or not words[0].startswith("/"):
-        raise BadValue(f"{row.name} needs a program with its whole path, such as /etc/lvsd/notify")
+    if not words or not words[0]:
+        raise BadValue(f"{row.name} needs a program")
     inner = "".join(words)
     if '"' in inner and ("#" in inner or not inner.isascii()):
         raise BadValue(f"{row.name}: too many kinds of quotes; put this into a script of its own")
@@ -334,6 +342,6 @@ PARSERS: dict[str, Parser] = {
     parser.__name__: parser
     for parser in (
         *(number, integer, decimal, yesno, quoted, regex, word, method, text, host, path),
-        *(logfile, name, names, argv, port, interface, source, secret),
+        *(logfile, name, names, argv, process, port, interface, source, secret),
     )
 }

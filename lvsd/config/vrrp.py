@@ -75,8 +75,9 @@ ROUTER = (
         "INTERFACE [ID]: connection synchronisation that follows the role; the ID is 0 to 255.",
         origin="keepalived"),
     row("R", "track", "text", "",
-        "interface NAME [weight N], script NAME [weight N] or virtual ADDRESS:PORT weight N. "
-        "Without weight a failure is a fault.",
+        "interface, script, process or file, NAME, [weight N]; or virtual ADDRESS:PORT weight N. "
+        "Without weight a failure is a fault. A file fails while it holds another number than 0; "
+        "with a weight, number times weight is added to the priority, and -254 or less is a fault.",
         origin="keepalived", many=True),
     row("R", "notify", "argv", "",
         "Program to run on each change of state, with the words INSTANCE, NAME, STATE and "
@@ -137,6 +138,31 @@ ROUTER = (
     row("R", "lease", "yesno", "yes",
         "Give addresses a limited lifetime in the kernel, so that they vanish when lvsd can't "
         "renew them.",
+        origin="lvsd"),
+)
+
+PROCESS = (
+    row("P", "command", "process", "",
+        "The program, by name or path, and the first of its arguments. Required.",
+        origin="lvsd"),
+    row("P", "quorum", "integer", "1",
+        "So many processes must run.",
+        origin="keepalived", bounds=COUNT),
+    row("P", "quorummax", "integer", "any number",
+        "No more than so many may run.",
+        origin="keepalived", bounds=COUNT),
+    row("P", "forkdelay", "decimal", "0",
+        "Seconds for which enough processes must run until that counts.",
+        origin="keepalived", bounds=(0, 3600)),
+    row("P", "terminatedelay", "decimal", "0",
+        "Seconds for which too few processes run until that counts.",
+        origin="keepalived", bounds=(0, 3600)),
+)
+
+FILE = (
+    row("F", "path", "path", "",
+        "The file. It holds a whole number; one that is not there, or holds something else, "
+        "counts as 0. Required.",
         origin="lvsd"),
 )
 

@@ -6,7 +6,16 @@ import dataclasses
 from collections.abc import Iterator
 
 from .director import virtual_name
-from .model import Check, Config, RealServer, RouterConfig, TrackScript, Virtual
+from .model import (
+    Check,
+    Config,
+    RealServer,
+    RouterConfig,
+    TrackFile,
+    TrackProcess,
+    TrackScript,
+    Virtual,
+)
 
 _GLOBALS = ("autoreload", "logfile", "standbytable", "operators")
 
@@ -58,13 +67,18 @@ def _differing(old: Check, new: Check) -> list[str]:
     return [name for name in _fields(new) if getattr(old, name) != getattr(new, name)]
 
 
+_Block = RouterConfig | TrackScript | TrackProcess | TrackFile
+
+
 def _blocks(old: Config, new: Config) -> Iterator[str]:
     for kind, old_blocks, new_blocks in (
         ("vrrp", old.routers, new.routers),
         ("script", old.scripts, new.scripts),
+        ("process", old.processes, new.processes),
+        ("file", old.files, new.files),
     ):
-        before: dict[str, RouterConfig | TrackScript] = {b.name: b for b in old_blocks}
-        after: dict[str, RouterConfig | TrackScript] = {b.name: b for b in new_blocks}
+        before: dict[str, _Block] = {b.name: b for b in old_blocks}
+        after: dict[str, _Block] = {b.name: b for b in new_blocks}
         for name, block in after.items():
             if name not in before:
                 yield f"added {kind} {name}"

@@ -294,6 +294,8 @@ class TrackKind(enum.StrEnum):
     INTERFACE = "interface"
     SCRIPT = "script"
     VIRTUAL = "virtual"
+    PROCESS = "process"
+    FILE = "file"
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,7 +303,8 @@ class Track:
     """A tracked object: without weight its failure is a fault, with one it moves the priority.
 
     A positive weight is added while the object is up, a negative one while it is down
-    (keepalived's arithmetic). `name` is the interface, the script block or the virtual.
+    (keepalived's arithmetic). A file is up while its number is 0; with a weight, number times
+    weight is added. `name` is the interface, the virtual, or the block of the other kinds.
     """
 
     kind: TrackKind
@@ -400,12 +403,38 @@ class TrackScript:
 
 
 @dataclass(frozen=True, slots=True)
+class TrackProcess:
+    """A `process=` block: up while `quorum` to `quorummax` (0: any number) processes run.
+
+    `command` is the name of the program, or its path, and the first of its arguments. The delays
+    are seconds for which processes must be there or gone before it counts.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    quorum: int = 1
+    quorummax: int = 0
+    forkdelay: float = 0.0
+    terminatedelay: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class TrackFile:
+    """A `file=` block: a file that holds a number; 0 where there is none."""
+
+    name: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """A whole configuration, valid by construction (only `lvsd.config.load` makes one)."""
 
     virtuals: tuple[Virtual, ...] = ()
     routers: tuple[RouterConfig, ...] = ()
     scripts: tuple[TrackScript, ...] = ()
+    processes: tuple[TrackProcess, ...] = ()
+    files: tuple[TrackFile, ...] = ()
     autoreload: bool = False
     logfile: str = ""
     standbytable: bool = True

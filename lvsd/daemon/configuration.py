@@ -146,6 +146,7 @@ class Configuration:
         asked = checks(config)
         child.verdicts.follow(asked)
         child.tracker.follow(config.scripts)
+        child.lookout.follow(config.processes, config.files)
         if old.routers != config.routers or self.loaded is None:
             child.parent.send(Routers([router_to_wire(router) for router in config.routers]))
         for warning in config.warnings if config.warnings != old.warnings else ():
@@ -202,7 +203,7 @@ class Configuration:
         await self.reload()
 
     def _vanished(self, path: str) -> None:
-        self._refuse([f"{path}: the file is gone; the configuration in force stays"])
+        self._refuse([f"{path}:1:1: error: the file is gone; the configuration in force stays"])
 
 
 def _seen(config: Config | None, before: Signature) -> Signature:

@@ -41,6 +41,7 @@ from lvsd.core.model import Config
 from lvsd.daemon.arguments import Options, parse
 from lvsd.daemon.configuration import Configuration
 from lvsd.daemon.desk import Desk
+from lvsd.daemon.lookout import Lookout
 from lvsd.daemon.messages import (
     VERSION,
     CommandDone,
@@ -97,7 +98,7 @@ class Child:
         self.verdicts = Verdicts(self.feed)
         self._notifier = Notifier()
         self.report = Report(parent)
-        self.tracker = Tracker(self.tell_main)
+        self.tracker, self.lookout = Tracker(self.tell_main), Lookout(self.tell_main)
         self.configuration = Configuration(self)
         self._server: ControlServer | None = None
         self._settings_wake = asyncio.Event()
@@ -189,6 +190,7 @@ class Child:
         for router in self.director.config.routers:
             self._notifier.changed(router, "stop", router.priority)
         await self.tracker.close()
+        self.lookout.close()
         if self.settings is not None:
             await self.settings.follow((), {})
         if self.applier is not None:
@@ -303,11 +305,10 @@ class Child:
         self.routers_told.set_result(None)
         self.routers_told = self._loop.create_future()
         self.feed(RolesTold({router.name: router.state for router in routers}))
-        blocks = {block.name: block for block in self.director.config.routers}
-        for router in routers:
-            if router.name in blocks:
-                priority = router.effective_priority
-                self._notifier.changed(blocks[router.name], router.state, priority)
+        told = {router.name: router for router in routers}
+        for block in self.director.config.routers:
+            if router := told.get(block.name):
+                self._notifier.changed(block, router.state, router.effective_priority)
 
     def _lower_heard(self, fields: Mapping[str, Any]) -> None:
         """keepalived's MASTER_RX_LOWER_PRI."""
@@ -328,7 +329,7 @@ class Child:
         if self.configuration.loaded is None:
             return
         self.report.ready(self.director.judged and (self.report.is_ready or self._settled()))
-        self.report.tracks(self.director, self.tracker.values)
+        self.report.tracks(self.director, self.tracker.values, self.lookout)
 
     def _settled(self) -> bool:
         quiet = self._wish_timer is None

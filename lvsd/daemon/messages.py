@@ -55,9 +55,10 @@ class Ready(Message, frozen=True):
 
 
 class TrackValues(Message, frozen=True):
-    """Child → main: tracked scripts and virtuals, `kind name` → up."""
+    """Child → main: tracked objects, `kind name` → up, and the numbers in tracked files."""
 
     values: dict[str, bool]
+    numbers: dict[str, int] = {}
 
 
 class Pong(Message, frozen=True):

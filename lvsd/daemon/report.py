@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from lvsd import log
 from lvsd.core.director import Director, tracked, virtual_name
 from lvsd.core.model import TrackKind
+from lvsd.daemon.lookout import Lookout
 from lvsd.daemon.messages import Notice, Ready, TrackValues
 from lvsd.daemon.parent import Parent
 
@@ -20,7 +21,7 @@ class Report:
     def __init__(self, parent: Parent) -> None:
         self.is_ready = False
         self._parent = parent
-        self._tracks: dict[str, bool] = {}
+        self._tracks: tuple[dict[str, bool], dict[str, int]] = ({}, {})
         self._headline = ""
 
     def ready(self, ready: bool) -> None:
@@ -32,9 +33,9 @@ class Report:
             log.get().info("ready")
         self._parent.send(Ready(ready))
 
-    def tracks(self, director: Director, scripts: Mapping[str, bool]) -> None:
-        """The values of all tracked scripts and virtuals that have been judged."""
-        values = {f"{TrackKind.SCRIPT} {name}": up for name, up in scripts.items()}
+    def tracks(self, director: Director, scripts: Mapping[str, bool], lookout: Lookout) -> None:
+        """The values of everything that is tracked and has been judged."""
+        values = {f"{TrackKind.SCRIPT} {name}": up for name, up in scripts.items()} | lookout.values
         wanted = {
             track.name
             for router in director.config.routers
@@ -44,9 +45,9 @@ class Report:
         for name, up in tracked(director).items() if wanted else ():
             if name in wanted:
                 values[f"{TrackKind.VIRTUAL} {name}"] = up
-        if values != self._tracks:
-            self._tracks = values
-            self._parent.send(TrackValues(values))
+        if (values, lookout.numbers) != self._tracks:
+            self._tracks = (values, {**lookout.numbers})
+            self._parent.send(TrackValues(values, {**lookout.numbers}))
 
     def headline(self, director: Director) -> None:
         """One line for systemd's STATUS."""

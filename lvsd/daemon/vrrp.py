@@ -153,11 +153,11 @@ class Main:
                 self._on_routers([messages.router_from_wire(r) for r in routers])
             case Ready(ready):
                 self._routers.services_ready(ready)
-            case TrackValues(values):
+            case TrackValues(values, numbers):
                 for words, up in values.items():
                     kind, _, name = words.partition(" ")
                     if kind in _TRACKED:
-                        self._routers.track(TrackKind(kind), name, up)
+                        self._routers.track(TrackKind(kind), name, up, numbers.get(words, 0))
             case StatusRequest():
                 self._send_states()
             case Command():

@@ -58,7 +58,7 @@ def test_numbers_are_the_first_run_of_digits(load_text, line, seconds, warned):
         ("[virtual]", "sections in brackets"),
         ("virtual_server 10.0.0.1 80 {", "braces are keepalived's"),
         ("emailalert=root", "not supported yet"),
-        ("process=nginx\n\tcommand=x", "not supported yet"),
+        ("process=nginx\n\tquorum=2", "process=nginx has no command="),
         ("vrrp_instance=VI_1", "vrrp=NAME opens an instance"),
         ("virtual_router_id=51", 'did you mean "virtualrouterid"?'),
         ("include=/no/such/file", "can't read /no/such/file: No such file"),

@@ -180,8 +180,10 @@ def _learn(vr: VirtualRouter, fact: _Fact) -> VirtualRouter:
         case SourceChanged(source=source):
             ours = source if vr.state is State.MASTER else vr.master
             return replace(vr, source=source, master=ours)
-        case TrackChanged(track=track, up=up):
-            return replace(vr, tracked={**vr.tracked, (track.kind, track.name): up})
+        case TrackChanged(track=track, up=up, number=number):
+            key = (track.kind, track.name)
+            numbers = {**vr.numbers, key: number}
+            return replace(vr, tracked={**vr.tracked, key: up}, numbers=numbers)
         case ServicesReady(ready=ready):
             return replace(vr, ready=ready)
     return replace(vr, child_lost=fact.lost)

@@ -1,0 +1,66 @@
+"""track= lines with the process= and file= blocks that they name."""
+
+import pytest
+
+from lvsd.config import ConfigError, render
+from lvsd.core.model import Track, TrackFile, TrackKind, TrackProcess
+
+BLOCKS = """\
+process=web
+	command=/usr/sbin/nginx -g "a b"
+	quorum=2
+	quorummax=9
+	forkdelay=1.5
+	terminatedelay=2
+process=ssh
+	command=sshd
+
+file=load
+	path=/run/load
+
+"""
+PAIR = "vrrp=VI_1\n\tinterface=eth0\n\tvirtualrouterid=51\n\taddress=192.168.1.1\n"
+
+
+def test_processes_and_files_are_tracked_by_name(load_text):
+    lines = "\ttrack=process web\n\ttrack=process ssh weight -10\n\ttrack=file load weight 2\n"
+    config = load_text(BLOCKS + PAIR + lines)
+
+    assert config.processes == (
+        TrackProcess("web", ("/usr/sbin/nginx", "-g", "a b"), 2, 9, 1.5, 2),
+        TrackProcess("ssh", ("sshd",)),
+    )
+    assert config.files == (TrackFile("load", "/run/load"),)
+    assert config.routers[0].tracks == (
+        Track(TrackKind.PROCESS, "web"),
+        Track(TrackKind.PROCESS, "ssh", -10),
+        Track(TrackKind.FILE, "load", 2),
+    )
+    assert not config.warnings
+    assert load_text(render(config)) == config
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (PAIR + "\ttrack=process wep\n", 'no process=wep block; did you mean "web"?'),
+        (PAIR + "\ttrack=file web\n", "there is no file=web block"),
+        ("process=web\n\tcommand=x\n", "process web was defined on line 1 already"),
+        ("file=load\n\tpath=/x\n", "file load was defined on line 10 already"),
+        ("process=x\n\tcommand=a\n\tquorum=3\n\tquorummax=2\n", "quorummax is below quorum"),
+        ("file=x\n\tcommand=a\n", "file=x has no path="),
+    ],
+)
+def test_what_is_wrong_is_said(load_text, text, expected):
+    with pytest.raises(ConfigError) as caught:
+        load_text(BLOCKS + text)
+    assert any(expected in error.text for error in caught.value.errors)
+
+
+def test_a_block_that_nothing_tracks_is_warned_of(load_text):
+    warnings = load_text(BLOCKS + PAIR).warnings
+    assert [w.split(": ", 2)[2] for w in warnings] == [
+        "no vrrp= block tracks this process",
+        "no vrrp= block tracks this process",
+        "no vrrp= block tracks this file",
+    ]
