@@ -54,7 +54,7 @@ EVENTS: dict[str, str] = {
     "vips_bound": "The kernel confirmed the addresses of a virtual router.",
     "vips_failed": "The kernel refused an address of a virtual router; it stops advertising.",
     "vips_lost": "An address of a virtual router was taken away by somebody else.",
-    "relieved": "Another director took over from this one.",
+    "relieved": "A farewell is over: another director took over, or nobody did (see `reason`).",
     "stepdown": "An operator asked a virtual router to give up mastership, or to take part again.",
     "notify_failed": "A notify program could not be run or returned a failure.",
     "script_up": "A tracked script succeeds again.",
