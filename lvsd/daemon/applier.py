@@ -204,6 +204,7 @@ class VipApplier:
                 if _device(key, vip) == name and (interface is None or interface.index != index)
             ]
             if gone:
+                self._follow(holding, gone)
                 self._lose(key, holding, gone)
             if any(_device(key, vip) == name for vip in holding.wish.vips):
                 holding.retry_at = None
@@ -289,6 +290,13 @@ class VipApplier:
                 failures.append(f"{vip}: {os.strerror(code)}")
                 holding.held.pop(vip, None)
         return failures
+
+    def _follow(self, holding: _Holding, gone: Iterable[Vip]) -> None:
+        """Take addresses away from an interface that goes on under another name."""
+        indexes = [(vip, holding.held[vip]) for vip in gone]
+        self._kernel.send(
+            [rtnl.delete_address(vip, i) for vip, i in indexes if self._links.exists(i)]
+        )
 
     def _lose(self, key: Key, holding: _Holding, lost: Iterable[Vip]) -> None:
         """Forget what is gone. The wish stands, so the next `wish` binds it again."""

@@ -97,6 +97,10 @@ class Links:
         """The interface of that name, None while there is none."""
         return self._interfaces.get(self._index.get(name, 0))
 
+    def exists(self, index: int) -> bool:
+        """Whether there is an interface of that index, under whatever name."""
+        return index in self._interfaces
+
     def addresses(self, name: str) -> tuple[BoundAddress, ...]:
         """Its addresses, in the kernel's order."""
         return tuple(self._addresses.get(self._index.get(name, 0), {}).values())
