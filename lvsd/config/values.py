@@ -19,6 +19,8 @@ from lvsd.config.rows import Directive
 Note = Callable[[str], None]
 Parser = Callable[[str, Directive, Note], object]
 
+#: As in `(a+)+`: the time it takes can double with each byte of the page.
+_NESTED = re.compile(rb"(?<!\\)[+*]\)[+*{]")
 _NODE = re.compile(r"([A-Za-z0-9][A-Za-z0-9_.-]*):(.*)", re.ASCII)
 
 
@@ -125,7 +127,10 @@ def regex(value: str, row: Directive, note: Note) -> bytes:
     if not text:
         raise BadValue(f'{row.name}="" is empty; leave the line out instead')
     pattern = text.encode("utf-8", "surrogateescape")
-    return expression(pattern, value.find('"') + 1)
+    translated = expression(pattern, value.find('"') + 1)
+    if _NESTED.search(translated):
+        note("a repetition inside a repetition: a page made for it can stall every check for ever")
+    return translated
 
 
 def expression(pattern: bytes, offset: int = 0) -> bytes:
