@@ -25,6 +25,8 @@ _WORDS = (
     "unicastttl",
     "checkunicastsrc",
     "delayafterboot",
+    "interfacedowndelay",
+    "interfaceupdelay",
     "notifymaster",
     "notifybackup",
     "notifyfault",
@@ -44,9 +46,20 @@ def tuning(section: Section, version: int, family: Family, report: Report) -> di
     if section.value("v3checksumasv2") and (version, family) != (3, Family.INET):
         text = "v3checksumasv2 is for version 3 over IPv4: elsewhere the checksum has one reading"
         report.error(section.place("v3checksumasv2"), text)
+    _patient(section, report)
     found = {word: section.value(word, _DEFAULTS[word]) for word in _WORDS}
     followers = {word: section.value(word, found[lead]) for word, lead in _FOLLOWERS.items()}
     return found | followers
+
+
+def _patient(section: Section, report: Report) -> None:
+    """A master whose link is down must not outstay its peers' patience."""
+    delay = section.value("interfacedowndelay", 0.0)
+    adverts, interval = section.value("downtimeradverts", 3), section.value("advertint", 1.0)
+    if delay and delay >= (adverts - 1) * interval:
+        text = f"interfacedowndelay must be below {(adverts - 1) * interval:g} s,"
+        text += " (downtimeradverts - 1) x advertint: by then a peer takes over"
+        report.error(section.place("interfacedowndelay"), text)
 
 
 def tuned(router: RouterConfig) -> list[tuple[str, Any]]:

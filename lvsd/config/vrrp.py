@@ -68,6 +68,13 @@ ROUTER = (
         "Take no part before the system has been up for so many seconds. A restart of lvsd on a "
         "running system does not wait.",
         origin="keepalived", bounds=(0, 86400)),
+    row("R", "interfacedowndelay", "decimal", "0",
+        "Seconds for which the interface, or a tracked one, must be down until that counts. Below "
+        "(downtimeradverts - 1) x advertint.",
+        origin="keepalived", bounds=(0, 255)),
+    row("R", "interfaceupdelay", "decimal", "0",
+        "Seconds for which it must be up again until that counts.",
+        origin="keepalived", bounds=(0, 255)),
     row("R", "syncgroup", "name", "",
         "Instances of one group change state together.",
         origin="keepalived"),

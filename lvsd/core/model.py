@@ -339,7 +339,8 @@ class RouterConfig:
     send a last advert to a higher one. `unicastttl` is the TTL or hop limit of unicast adverts,
     `peer_ttls` what is accepted from peers with a range; `checkunicastsrc` False accepts unicast
     adverts from others than peers. Nothing begins before `delayafterboot` seconds of uptime.
-    `notify` and its kin are programs with their arguments.
+    `notify` and its kin are programs with their arguments. An interface is down or up once it has
+    been so for `interfacedowndelay` or `interfaceupdelay` seconds.
     """
 
     name: str
@@ -377,6 +378,8 @@ class RouterConfig:
     peer_ttls: tuple[PeerTtl, ...] = ()
     checkunicastsrc: bool = True
     delayafterboot: float = 0.0
+    interfacedowndelay: float = 0.0
+    interfaceupdelay: float = 0.0
     notifymaster: tuple[str, ...] = ()
     notifybackup: tuple[str, ...] = ()
     notifyfault: tuple[str, ...] = ()

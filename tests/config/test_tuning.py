@@ -33,6 +33,8 @@ def refusal(load_text, lines, head=PAIR):
         ("garplowerpriorepeat=0", "garplowerpriorepeat", 0),
         ("garplowerpriodelay=0", "garplowerpriodelay", 0),
         ("delayafterboot=60", "delayafterboot", 60),
+        ("interfacedowndelay=1.9", "interfacedowndelay", 1.9),
+        ("interfaceupdelay=20", "interfaceupdelay", 20),
     ],
 )
 def test_a_word_sets_its_field_and_survives_the_normal_form(load_text, line, field, value):
@@ -129,3 +131,9 @@ def test_a_word_for_unicast_needs_a_peer(load_text, word):
 def test_a_list_of_only_ourselves_is_no_wish_for_multicast(load_text):
     lines = "unicastsrcip=192.168.1.2\npeer=192.168.1.2"
     assert "the only peer= is this director itself" in refusal(load_text, lines)
+
+
+def test_a_dead_link_must_not_outlast_the_peers_patience(load_text):
+    assert "must be below 2 s" in refusal(load_text, "interfacedowndelay=2")
+    assert router(load_text, "interfacedowndelay=2\nadvertint=2").interfacedowndelay == 2
+    assert "below 0 s" in refusal(load_text, "interfacedowndelay=0.1\ndowntimeradverts=1")

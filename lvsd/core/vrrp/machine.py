@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from lvsd.core.model import Family
+from lvsd.core.vrrp.debounce import believed, held_back
 from lvsd.core.vrrp.departure import (
     change,
     listen,
@@ -95,6 +96,8 @@ def _dispatch(vr: VirtualRouter, event: Event, now: float) -> Stepped:
         case Startup(uptime=uptime):
             return _startup(vr, uptime, now)
         case LinkChanged() | SourceChanged() | TrackChanged() | ServicesReady() | ChildLost():
+            if (holding := held_back(vr, event, now)) is not None:
+                return holding, ()
             return reconsider(vr, _learn(vr, event), now)
         case Reconfigured(config=config):
             return (vr, ()) if config == vr.config else _reconfigured(vr, event, now)
@@ -113,7 +116,9 @@ def _dispatch(vr: VirtualRouter, event: Event, now: float) -> Stepped:
             after, effects = _on_advert(vr, event, now)
             return after, said + effects
         case DeadlineReached():
-            return _on_deadline(vr, event, now)
+            vr, said = reconsider(vr, believed(vr, now), now) if vr.pending else (vr, ())
+            after, effects = _on_deadline(vr, event, now)
+            return after, said + effects
         case NeighbourAnnounced() if vr.relieve_at is not None:
             return relief(vr, event, now)
         case LeaseRefreshed() if vr.bound:

@@ -25,6 +25,8 @@ OWNER = 255
 #: Advertised while the director child is lost for good: anybody else may take over.
 LAST_RESORT = 1
 
+#: The key of the instance's own interface in `pending`: no interface has this name.
+OWN_LINK = ""
 #: A tracked file that takes this much or more off the priority is a fault (keepalived).
 FILE_FAULT = -254
 #: What the child asks about; its first word is waited for where a failure is a fault.
@@ -65,6 +67,8 @@ class VirtualRouter:
     link_up: bool = True
     tracked: Mapping[tuple[TrackKind, str], bool] = field(default_factory=dict)
     numbers: Mapping[tuple[TrackKind, str], int] = field(default_factory=dict)
+    #: Interfaces (OWN_LINK is ours) that are otherwise for now, and when that is believed.
+    pending: Mapping[str, tuple[bool, float]] = field(default_factory=dict)
     ready: bool = False
     child_lost: bool = False
     group_fault: str = ""
@@ -134,12 +138,13 @@ def _deadlines(vr: VirtualRouter) -> tuple[float | None, ...]:
         return (vr.relieve_at,)
     if vr.stopping or vr.since is None:
         return ()
+    changes = tuple(at for _, at in vr.pending.values())
     if vr.state is State.INITIALIZE:
-        return (vr.hold_at, vr.boot_at, vr.patience_at, vr.retry_at)
+        return (*changes, vr.hold_at, vr.boot_at, vr.patience_at, vr.retry_at)
     if vr.state is State.BACKUP:
-        return (vr.master_down_at,)
+        return (*changes, vr.master_down_at)
     running = (vr.adver_at, vr.announce_at, vr.reannounce_at)
-    return (*running, lease_ends_at(vr), bind_ends_at(vr))
+    return (*changes, *running, lease_ends_at(vr), bind_ends_at(vr))
 
 
 def bind_ends_at(vr: VirtualRouter) -> float | None:
