@@ -12,7 +12,7 @@ import sys
 import time
 from collections import defaultdict
 
-from tests.bench.daemons import DAEMONS, Job, cpu_seconds
+from tests.bench.daemons import Job, checkers, cpu_seconds, stub_note
 from tests.bench.farm import Farm, farm
 from tests.bench.figures import Table, ratio, sample
 
@@ -41,7 +41,7 @@ def run(reps: int, seconds: float) -> list[Table]:
     rates, costs = defaultdict[tuple[str, str], list[float]](list), defaultdict(list)
     with farm() as inside:
         for rep in range(reps):
-            for kind in DAEMONS if rep % 2 == 0 else reversed(DAEMONS):
+            for kind in checkers()[:: 1 if rep % 2 == 0 else -1]:
                 for name, job in ROWS.items():
                     rate, cost = window(inside, kind, job, seconds)
                     rates[name, kind.name].append(rate)
@@ -61,9 +61,6 @@ def run(reps: int, seconds: float) -> list[Table]:
                 *("requests/s: lvsd", "keepalived"),
             ),
             rows,
-            (
-                f"Windows of {seconds:g} s. keepalived's checkers run against a stub of the IPVS "
-                "interface (tests/bench/noipvs.c), lvsd with --table=none.",
-            ),
+            (f"Windows of {seconds:g} s.", stub_note()),
         )
     ]

@@ -172,16 +172,33 @@ Daemon = Lvsd | Keepalived
 DAEMONS: tuple[type[Lvsd] | type[Keepalived], ...] = (Lvsd, Keepalived)
 
 
+def compiler() -> str | None:
+    """The C compiler, if there is one."""
+    return shutil.which("cc") or shutil.which("gcc")
+
+
+def checkers() -> tuple[type[Lvsd] | type[Keepalived], ...]:
+    """The daemons whose checks can be measured here."""
+    return DAEMONS if compiler() else (Lvsd,)
+
+
+def stub_note() -> str:
+    """How the daemons run without IPVS, for a table."""
+    if compiler():
+        return (
+            "keepalived's checkers run against a stub of the IPVS interface "
+            "(tests/bench/noipvs.c), lvsd with --table=none."
+        )
+    return "No C compiler here, so keepalived's checkers could not be measured beside."
+
+
 def library(folder: Path) -> Path:
-    """noipvs.c compiled into `folder`; RuntimeError without a C compiler."""
+    """noipvs.c compiled into `folder`."""
     made = folder / "noipvs.so"
     if made.exists():
         return made
-    compiler = shutil.which("cc") or shutil.which("gcc")
-    if not compiler:
-        raise RuntimeError("no C compiler: keepalived's checkers can't run without IPVS")
     source = Path(__file__).with_name("noipvs.c")
-    words = [compiler, "-shared", "-fPIC", "-O2", "-o", str(made), str(source), "-ldl"]
+    words = [compiler() or "cc", "-shared", "-fPIC", "-O2", "-o", str(made), str(source), "-ldl"]
     subprocess.run(words, check=True)
     return made
 
