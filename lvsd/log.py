@@ -40,7 +40,7 @@ STDERR = 2
 _COLOUR = {"debug": "2", "info": "32", "warning": "33", "error": "31", "critical": "31;1"}
 _SECRET = re.compile(r"authpass|passwd|password|secret|token", re.IGNORECASE)
 _QUOTED = re.compile(r"[\s\"=]|^$")
-_UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 Event = MutableMapping[str, Any]
 
@@ -74,6 +74,11 @@ class _Stderr:
     def write(self, level: str, event: Event) -> bool:
         """True when the line went out whole."""
         return self._send(self._line(level, event))
+
+    def say(self, level: str, text: str) -> None:
+        """A line without time and event."""
+        prefix = b"<%d>" % PRIORITY[level] if self.journal else b""
+        self._send(prefix + _bytes(_printable(text)))
 
     def _line(self, level: str, event: Event) -> bytes:
         if self.journal:
@@ -237,6 +242,12 @@ def reopen() -> None:
     """Open the log file again by name, after logrotate moved it (SIGHUP). Raises OSError."""
     if _sinks.extra is not None:
         _sinks.extra.reopen()
+
+
+def say(level: str, text: str) -> None:
+    """A line for people on stderr, as it is; the journal learns its level."""
+    if _sinks.stderr is not None:
+        _sinks.stderr.say(level, text)
 
 
 def relay(level: str, event: str, fields: Mapping[str, Any]) -> None:

@@ -153,7 +153,7 @@ class Child:
 
     async def _refuse(self, errors: list[str]) -> None:
         for error in errors:
-            print(error, file=sys.stderr)
+            log.say("error", error)
         self.parent.send(Refused(errors))
         await self.parent.drain()
         self._exit(1)

@@ -75,13 +75,16 @@ def test_a_logger_made_before_configure_keeps_its_fields(err: int) -> None:
 def test_hostile_values_stay_on_one_line_and_drive_no_terminal(err: int) -> None:
     log.configure("director")
 
-    log.get().info("real_down", reason='a\nreal_up "b"\x1b[2J\u2028\udcff', request=b"\xff\x00")
+    log.get().info(
+        "real_down", reason='a\nreal_up "b"\x1b[2J\u2028\u202e\udcff', request=b"\xff\x00"
+    )
 
     text = read(err)
     assert text.count("\n") == 1
     assert "\x1b" not in text
     assert "\u2028" not in text
-    assert r'reason="a\x0areal_up \"b\"\x1b[2J\x2028\xdcff"' in text
+    assert "\u202e" not in text  # would turn the rest of the line around
+    assert r'reason="a\x0areal_up \"b\"\x1b[2J\x2028\x202e\xdcff"' in text
 
 
 def test_a_huge_value_is_cut_between_characters(err: int) -> None:
@@ -124,6 +127,10 @@ def test_under_the_journal_a_line_has_a_priority_and_no_time(
     log.get().warning("advert_rejected", reason="ttl")
 
     assert read(err) == "<3>vips_failed router=VI_1\n<4>advert_rejected reason=ttl\n"
+
+    log.say("error", "lvsd.conf:1:1: error: \x1b[2J")
+
+    assert read(err) == "<3>lvsd.conf:1:1: error: \\x1b[2J\n"
 
 
 def test_a_journal_that_does_not_read_costs_lines_not_time(
