@@ -3,17 +3,22 @@
 import os
 import signal
 import time
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
+
+from lvsd.core.model import Family, Vip
 
 pytestmark = pytest.mark.netns
 
 
 def lone_master(network, **changes):
     one = network.director(1)
-    one.start(network.router(**{"version": 3, "advertint": 0.2} | changes))
-    network.eventually(lambda: one.state() == "master" and one.holds())
+    config = network.router(**{"version": 3, "advertint": 0.2} | changes)
+    one.start(config)
+    vip = str(config.addresses[0].address)
+    network.eventually(lambda: one.state() == "master" and one.holds(vip))
     return one
 
 
@@ -100,3 +105,35 @@ def test_a_child_beyond_recovery_lowers_the_priority_until_it_is_back(network):
     second.start(config)
     network.eventually(lambda: second.state() == "master", timeout=10)
     network.eventually(lambda: not first.holds() and second.holds())
+
+
+def test_an_error_in_a_callback_ends_main_at_once_and_the_guard_hands_over(network):
+    one = lone_master(network, lease=False)  # the guard or nobody
+
+    (one.folder / "routers.faulty").touch()
+
+    assert one.process.wait(timeout=5) == 1
+    network.eventually(lambda: not one.holds(), timeout=2)
+    (line,) = [line for line in one.log.splitlines() if "crashed" in line]
+    assert "a fault made on purpose" in one.log
+    assert "critical" in line
+
+
+def test_adverts_that_the_kernel_refuses_are_said_once_and_counted(network):
+    vip = Vip(ip_address(network.vip6), 128)
+    one = lone_master(network, family=Family.INET6, addresses=(vip,))
+    rule = ("-n", one.namespace, "-6", "rule")
+    network.ip(*rule, "add", "pref", "2", "lookup", "local")
+
+    network.ip(*rule, "add", "pref", "1", "to", "ff02::12", "prohibit")
+    network.ip(*rule, "del", "pref", "0")
+
+    network.eventually(lambda: "advert_failed" in one.log)
+
+    def counted():
+        os.kill(one.pid, signal.SIGHUP)  # has the states told again
+        return one.states()[0]["counters"]["send_errors"] > 2
+
+    network.eventually(counted)
+    assert one.log.count("advert_failed") == 1
+    assert "Permission denied" in one.log
