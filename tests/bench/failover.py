@@ -206,7 +206,7 @@ def client_table(results: Results, advertint: float) -> Table:
                 *(sample(side, 1e3) for side in owners),
             )
         )
-    head = ("event", "outage ms: lvsd", "keepalived", "ratio", "formula, keepalived")
+    head = ("event", "outage ms: lvsd", "keepalived", "ratio", "takeover by formula")
     return Table(
         f"Adverts every {advertint:g} s: what a client misses, and two owners",
         (*head, "two owners ms: lvsd", "keepalived"),

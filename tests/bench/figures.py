@@ -64,6 +64,8 @@ def sample(values: Sequence[float], scale: float = 1.0) -> str:
     if len(scaled) == 1:
         return f"{number(scaled[0])} (1)"
     low, high = number(scaled[0]), number(scaled[-1])
+    if math.isinf(scaled[0]):
+        return f"{low} ({len(scaled)})"
     return f"{number(median(scaled))} ({low}–{high}, {len(scaled)})"
 
 
