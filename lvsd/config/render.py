@@ -7,6 +7,7 @@ it as the last good configuration.
 from __future__ import annotations
 
 from lvsd.config.services import FLAG_NAMES
+from lvsd.config.sync import render_sync
 from lvsd.config.tuning import tuned
 from lvsd.config.vips import SCOPES
 from lvsd.core.model import (
@@ -121,7 +122,7 @@ def _router(router: RouterConfig) -> str:
     if router.syncgroup:
         members.append(("syncgroup", router.syncgroup))
     if router.syncdaemon is not None:
-        members.append(("syncdaemon", f"{router.syncdaemon[0]} {router.syncdaemon[1]}"))
+        members.append(("syncdaemon", render_sync(router)))
     for track in router.tracks:
         weight = f" weight {track.weight}" if track.weight else ""
         members.append(("track", f"{track.kind} {track.name}{weight}"))

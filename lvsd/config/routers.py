@@ -13,9 +13,9 @@ from typing import Any
 from lvsd.config.diagnostics import BadValue, Place, Report, proposal
 from lvsd.config.document import Document, Section
 from lvsd.config.peers import build_peers, source
+from lvsd.config.sync import build_sync, one_sync_daemon
 from lvsd.config.tracks import Known, again, build_tracks, report_unused
 from lvsd.config.tuning import tuning
-from lvsd.config.values import interface_name
 from lvsd.config.vips import vip
 from lvsd.core.model import (
     Family,
@@ -49,7 +49,7 @@ def build(
         if router is not None:
             routers.append((router, section))
     _unlike(routers, report)
-    _one_sync_daemon(routers, report)
+    one_sync_daemon(routers, report)
     report_unused(document, [router for router, _ in routers])
     return tuple(router for router, _ in routers)
 
@@ -73,6 +73,7 @@ def _router(
     _distinct([*addresses, *excluded], section, report)
     if "authtype" in section.settings:
         _authtype(section, report)
+    syncdaemon, syncoptions = build_sync(section, report)
     peers, ttls = build_peers(section, family, addresses, report)
     if missing:
         return None
@@ -94,7 +95,8 @@ def _router(
         preemptdelay=section.value("preemptdelay", 0.0),
         startupdelay=section.value("startupdelay"),
         syncgroup=section.value("syncgroup", ""),
-        syncdaemon=_syncdaemon(section, report),
+        syncdaemon=syncdaemon,
+        syncoptions=syncoptions,
         tracks=tracks,
         notify=section.value("notify", ()),
         lease=section.value("lease", True),
@@ -177,26 +179,6 @@ def _authpass(section: Section, version: int, report: Report) -> bytes:
     return password
 
 
-def _syncdaemon(section: Section, report: Report) -> tuple[str, int] | None:
-    text = section.value("syncdaemon")
-    if text is None:
-        return None
-    words = text.strip('"').split()
-    place = section.place("syncdaemon")
-    try:
-        name = interface_name(words[0] if words else "")
-    except BadValue as problem:
-        rest = " ".join(words[1:])
-        hint = f" {rest}" if rest else ""
-        report.error(place, f"syncdaemon: {problem.text}{hint}")
-        return None
-    syncid = words[1] if len(words) > 1 else "0"
-    if len(words) > 2 or not re.fullmatch(r"[0-9]{1,3}", syncid) or int(syncid) > 255:
-        report.error(place, "syncdaemon is INTERFACE [ID], the ID from 0 to 255")
-        return None
-    return name, int(syncid)
-
-
 def _interfaces_exist(section: Section, interfaces: Sequence[str], report: Report) -> None:
     if not interfaces:
         return
@@ -232,16 +214,3 @@ def _unlike(routers: Sequence[tuple[RouterConfig, Section]], report: Report) -> 
             text = f"virtualrouterid {router.vrid} is used twice {where}: also by vrrp={his.name}"
             line = at.place("virtualrouterid").line
             report.error(mine.place("virtualrouterid"), f"{text} (line {line})")
-
-
-def _one_sync_daemon(routers: Sequence[tuple[RouterConfig, Section]], report: Report) -> None:
-    first: tuple[RouterConfig, Section] | None = None
-    for router, section in routers:
-        if router.syncdaemon is None:
-            continue
-        if first is None:
-            first = (router, section)
-        elif first[0].syncdaemon != router.syncdaemon:
-            line = first[1].place("syncdaemon").line
-            text = f"vrrp={first[0].name} says otherwise on line {line}"
-            report.error(section.place("syncdaemon"), f"{text}; a director has one sync daemon")

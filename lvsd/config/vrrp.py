@@ -79,7 +79,9 @@ ROUTER = (
         "Instances of one group change state together.",
         origin="keepalived"),
     row("R", "syncdaemon", "text", "",
-        "INTERFACE [ID]: connection synchronisation that follows the role; the ID is 0 to 255.",
+        "INTERFACE [ID] [both] [maxlen N] [port N] [ttl N] [group ADDRESS]: connection "
+        "synchronisation that follows the role; the ID is 0 to 255. With both the kernel sends and "
+        "receives in any state. Port 8848, TTL 1 and group 224.0.0.81 unless told otherwise.",
         origin="keepalived"),
     row("R", "track", "text", "",
         "interface, script, process or file, NAME, [weight N]; or virtual ADDRESS:PORT weight N. "

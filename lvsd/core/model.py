@@ -168,6 +168,10 @@ class Usage:
     outbytes: int = 0
 
 
+#: Where the kernel's sync threads talk unless told otherwise (net/netfilter/ipvs/ip_vs_sync.c).
+SYNC_GROUP = IPv4Address("224.0.0.81")
+
+
 class SyncRole(enum.IntEnum):
     """IP_VS_STATE_MASTER and IP_VS_STATE_BACKUP of linux/ip_vs.h."""
 
@@ -177,11 +181,30 @@ class SyncRole(enum.IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class SyncDaemon:
-    """A connection synchronisation thread of the kernel."""
+    """A connection synchronisation thread of the kernel.
+
+    `maxlen` is the most octets of a message, 0 for what fits the interface; the kernel tells the
+    value it chose, so it does not count in comparisons.
+    """
 
     role: SyncRole
     interface: str
     syncid: int = 0
+    port: int = 8848
+    ttl: int = 1
+    group: IPAddress = SYNC_GROUP
+    maxlen: int = field(default=0, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class SyncOptions:
+    """What `syncdaemon=` says behind interface and ID. `both` runs both threads in any state."""
+
+    both: bool = False
+    maxlen: int = 0
+    port: int = 8848
+    ttl: int = 1
+    group: IPAddress = SYNC_GROUP
 
 
 class CheckKind(enum.StrEnum):
@@ -360,6 +383,7 @@ class RouterConfig:
     startupdelay: float | None = None
     syncgroup: str = ""
     syncdaemon: tuple[str, int] | None = None
+    syncoptions: SyncOptions = SyncOptions()
     tracks: tuple[Track, ...] = ()
     notify: tuple[str, ...] = ()
     lease: bool = True

@@ -67,7 +67,7 @@ def bound(config: Config, local: frozenset[IPAddress]) -> dict[ServiceKey, froze
     places: dict[ServiceKey, frozenset[str]] = {}
     for virtual in config.virtuals if config.routers else ():
         routers = owners(config, virtual)
-        synced = any(router.syncdaemon for router in routers)
+        synced = any(map(_follows, routers))
         free = config.standbytable and (synced or not loops(config, virtual, local))
         if routers and not free:
             places[virtual.key] = frozenset(router.name for router in routers)
@@ -94,9 +94,24 @@ def sync_daemons(config: Config, roles: Roles) -> tuple[SyncDaemon, ...] | None:
     wanted: dict[SyncRole, SyncDaemon] = {}
     for router in routers:
         role = SyncRole.MASTER if roles.get(router.name) == MASTER else SyncRole.BACKUP
-        if router.syncdaemon is not None:
-            wanted.setdefault(role, SyncDaemon(role, *router.syncdaemon))
+        for one in SyncRole if router.syncoptions.both else (role,):
+            wanted.setdefault(one, _thread(router, one))
     return tuple(wanted[role] for role in sorted(wanted))
+
+
+def _thread(router: RouterConfig, role: SyncRole) -> SyncDaemon:
+    assert router.syncdaemon is not None
+    options = router.syncoptions
+    return SyncDaemon(
+        role, *router.syncdaemon, options.port, options.ttl, options.group, options.maxlen
+    )
+
+
+def _follows(router: RouterConfig) -> bool:
+    """Whether a sync daemon tells a standby from a master: with both threads `backup_only` would
+    keep the master from forwarding too.
+    """
+    return router.syncdaemon is not None and not router.syncoptions.both
 
 
 def sysctls(config: Config, local: frozenset[IPAddress]) -> dict[str, str]:
@@ -112,5 +127,5 @@ def sysctls(config: Config, local: frozenset[IPAddress]) -> dict[str, str]:
 
 
 def _loops_under_sync(config: Config, virtual: Virtual, local: frozenset[IPAddress]) -> bool:
-    synced = any(router.syncdaemon for router in owners(config, virtual))
+    synced = any(map(_follows, owners(config, virtual)))
     return synced and loops(config, virtual, local)

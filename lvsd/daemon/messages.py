@@ -16,7 +16,16 @@ from typing import Any
 
 import msgspec
 
-from lvsd.core.model import Family, IPAddress, PeerTtl, RouterConfig, Track, TrackKind, Vip
+from lvsd.core.model import (
+    Family,
+    IPAddress,
+    PeerTtl,
+    RouterConfig,
+    SyncOptions,
+    Track,
+    TrackKind,
+    Vip,
+)
 
 VERSION = 1
 #: A frame beyond this is a broken peer, not a message (a full status of 255 routers is 200 kB).
@@ -211,6 +220,8 @@ def router_from_wire(wire: Mapping[str, Any]) -> RouterConfig:
     w["source"] = None if source is None else _address(source)
     w["authpass"] = w.get("authpass", "").encode("latin-1")
     w["syncdaemon"] = None if syncdaemon is None else (str(syncdaemon[0]), int(syncdaemon[1]))
+    if options := w.get("syncoptions"):
+        w["syncoptions"] = SyncOptions(**{**options, "group": _address(options["group"])})
     for program in [name for name in known if name.startswith("notify")]:
         w[program] = tuple(w.get(program, ()))
     w["tracks"] = tuple(

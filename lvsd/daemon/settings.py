@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from lvsd import log
-from lvsd.core.model import SyncDaemon
+from lvsd.core.model import SyncDaemon, SyncRole
 from lvsd.daemon.table import Kernel
 from lvsd.linux import KernelError, sysctl
 
@@ -26,6 +26,8 @@ class Settings:
         self._real = real
         self._ours = False
         self._told: set[str] = set()
+        #: The `maxlen` of each thread that we started.
+        self._asked: dict[SyncRole, int] = {}
 
     async def follow(
         self, threads: tuple[SyncDaemon, ...] | None, sysctls: Mapping[str, str]
@@ -63,17 +65,27 @@ class Settings:
     async def _thread_all(self, wanted: tuple[SyncDaemon, ...], told: set[str]) -> None:
         try:
             running = await self._kernel.sync_daemons()
+            stays = [t for t in wanted if self._stays(t, running)]
             for thread in running:
-                if thread not in wanted:
+                if thread not in stays:
                     await self._kernel.stop_sync(thread.role)
                     log.get().info("sync_stopped", **_fields(thread))
             for thread in wanted:
-                if thread not in running:
+                if thread not in stays:
                     await self._kernel.start_sync(thread)
+                    self._asked[thread.role] = thread.maxlen
                     log.get().info("sync_started", **_fields(thread))
         except KernelError as error:
             self._refused("sync_failed", error, told)
         self.threads = await self._running()
+
+    def _stays(self, wanted: SyncDaemon, running: tuple[SyncDaemon, ...]) -> bool:
+        """Whether a thread runs as wanted. What the kernel chose as `maxlen` is no wish of ours."""
+        found = next((thread for thread in running if thread == wanted), None)
+        if found is None:
+            return False
+        asked = self._asked.get(wanted.role, wanted.maxlen and found.maxlen)
+        return asked == wanted.maxlen
 
     async def _running(self) -> tuple[SyncDaemon, ...]:
         try:

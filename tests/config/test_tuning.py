@@ -1,9 +1,11 @@
 """The finer words of a vrrp= block: values, defaults, refusals, and the normal form."""
 
+from ipaddress import ip_address
+
 import pytest
 
 from lvsd.config import ConfigError, render
-from lvsd.core.model import PeerTtl
+from lvsd.core.model import PeerTtl, SyncOptions
 
 PAIR = "vrrp=VI_1\n\tinterface=eth0\n\tvirtualrouterid=51\n\taddress=192.168.1.1\n"
 
@@ -137,3 +139,35 @@ def test_a_dead_link_must_not_outlast_the_peers_patience(load_text):
     assert "must be below 2 s" in refusal(load_text, "interfacedowndelay=2")
     assert router(load_text, "interfacedowndelay=2\nadvertint=2").interfacedowndelay == 2
     assert "below 0 s" in refusal(load_text, "interfacedowndelay=0.1\ndowntimeradverts=1")
+
+
+def test_a_sync_daemon_takes_keepaliveds_options(load_text):
+    found = router(load_text, "syncdaemon=eth1 51 both maxlen 1400 port 9000 ttl 3 group 239.0.0.1")
+    assert found.syncdaemon == ("eth1", 51)
+    assert found.syncoptions == SyncOptions(True, 1400, 9000, 3, ip_address("239.0.0.1"))
+    found = router(load_text, "syncdaemon=eth1 both")
+    assert (found.syncdaemon, found.syncoptions) == (("eth1", 0), SyncOptions(both=True))
+    assert router(load_text, "syncdaemon=eth1 7").syncoptions == SyncOptions()
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ("256", "the ID from 0 to 255"),
+        ("1 bth", 'did you mean "both"?'),
+        ("1 port", "port must be from 1 to 65535, not nothing"),
+        ("1 port 0", "port must be from 1 to 65535, not 0"),
+        ("1 ttl 256", "ttl must be from 1 to 255"),
+        ("1 group 10.0.0.1", "group needs a multicast address"),
+        ("1 group", "group needs a multicast address, not nothing"),
+        ("1 ttl 1 ttl 2", "it has no ttl behind that"),
+    ],
+)
+def test_what_is_wrong_with_a_sync_daemon_is_said(load_text, options, expected):
+    assert expected in refusal(load_text, f"syncdaemon=eth1 {options}")
+
+
+def test_instances_that_disagree_on_the_options_are_refused(load_text):
+    second = PAIR.replace("VI_1", "VI_2").replace("51", "52").replace("168.1.1", "168.1.2")
+    head = PAIR + "\tsyncdaemon=eth1 1\n\n" + second
+    assert "a director has one sync daemon" in refusal(load_text, "syncdaemon=eth1 1 ttl 2", head)

@@ -43,7 +43,7 @@ from lvsd.core.happenings import (
     Undrain,
 )
 from lvsd.core.health import Status
-from lvsd.core.model import CheckKind, Config, SyncDaemon, SyncRole
+from lvsd.core.model import CheckKind, Config, SyncDaemon, SyncOptions, SyncRole
 from tests.core.farm import config, entry, held, real, real_key, router, service_key, virtual
 
 HTTP = service_key("192.0.2.1:80")
@@ -333,6 +333,23 @@ def test_under_a_sync_daemon_such_a_service_is_on_both_with_backup_only() -> Non
     director = play(local, ConfigLoaded(config(virtual(real(4)), routers=routers)), roles("backup"))
     assert in_table(director)
     assert desired(director).sysctls["net.ipv4.vs.backup_only"] == "1"
+
+
+def test_with_both_threads_backup_only_would_stop_the_master_too() -> None:
+    local = LocalAddresses(frozenset((ip_address("198.51.100.4"),)))
+    routers = (router(syncdaemon=("eth1", 51), syncoptions=SyncOptions(both=True)),)
+    director = play(local, ConfigLoaded(config(virtual(real(4)), routers=routers)), roles("backup"))
+    assert not in_table(director)
+    assert "net.ipv4.vs.backup_only" not in desired(director).sysctls
+
+
+def test_both_threads_run_in_any_state_where_asked() -> None:
+    options = SyncOptions(both=True, maxlen=1000, port=9000)
+    routers = (router(syncdaemon=("eth1", 51), syncoptions=options),)
+    director = play(ConfigLoaded(config(routers=routers)), roles("backup"))
+    threads = desired(director).sync_daemons
+    assert [thread.role for thread in threads] == [*SyncRole]
+    assert {(t.syncid, t.port, t.maxlen) for t in threads} == {(51, 9000, 1000)}
 
 
 def test_sync_daemons_follow_the_roles() -> None:

@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 from ipaddress import ip_address
 
-from lvsd.core.model import Family, PeerTtl, RouterConfig, Track, TrackKind, Vip
+from lvsd.core.model import Family, PeerTtl, RouterConfig, SyncOptions, Track, TrackKind, Vip
 from lvsd.daemon.messages import router_from_wire, router_to_wire
 
 PLAIN = RouterConfig("VI_1", "eth0", 51, 100, (Vip(ip_address("192.0.2.1"), 32),))
@@ -20,6 +20,7 @@ FULL = replace(
     peer_ttls=(PeerTtl(ip_address("fe80::2"), 1, 9),),
     source=ip_address("fe80::1"),
     syncdaemon=("eth1", 51),
+    syncoptions=SyncOptions(both=True, maxlen=1000, group=ip_address("ff02::51")),
     tracks=(Track(TrackKind.SCRIPT, "s", -20),),
     notify=("/bin/a", "b"),
     notifystop=("/bin/stop",),

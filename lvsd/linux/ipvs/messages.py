@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from dataclasses import replace
+from ipaddress import ip_address
 from typing import Any
 
 from pyroute2.netlink import ctrlmsg, genlmsg, nla
@@ -111,16 +113,41 @@ def daemon_request(role: SyncRole, daemon: SyncDaemon | None = None) -> bytes:
     if daemon is not None:
         attrs.append(("IPVS_DAEMON_ATTR_MCAST_IFN", daemon.interface))
         attrs.append(("IPVS_DAEMON_ATTR_SYNC_ID", daemon.syncid))
+        attrs += _sync_options(daemon)
     return _attributes(IpvsMessage(), [("IPVS_CMD_ATTR_DAEMON", {"attrs": attrs})])
+
+
+def _sync_options(daemon: SyncDaemon) -> list[tuple[str, Any]]:
+    """What differs from the kernel's defaults; before Linux 4.3 it knew no other."""
+    plain = SyncDaemon(daemon.role, daemon.interface)
+    six = "6" if daemon.group.version == 6 else ""
+    options: list[tuple[str, Any]] = []
+    if daemon.maxlen:
+        options.append(("IPVS_DAEMON_ATTR_SYNC_MAXLEN", daemon.maxlen))
+    if daemon.group != plain.group:
+        options.append((f"IPVS_DAEMON_ATTR_MCAST_GROUP{six}", str(daemon.group)))
+    if daemon.port != plain.port:
+        options.append(("IPVS_DAEMON_ATTR_MCAST_PORT", daemon.port))
+    if daemon.ttl != plain.ttl:
+        options.append(("IPVS_DAEMON_ATTR_MCAST_TTL", daemon.ttl))
+    return options
 
 
 def read_daemon(attributes: bytes) -> SyncDaemon:
     """One entry of a GET_DAEMON dump."""
     daemon = decode(IpvsMessage, attributes).get_attr("IPVS_CMD_ATTR_DAEMON")
-    return SyncDaemon(
-        SyncRole(daemon.get_attr("IPVS_DAEMON_ATTR_STATE")),
-        daemon.get_attr("IPVS_DAEMON_ATTR_MCAST_IFN"),
-        daemon.get_attr("IPVS_DAEMON_ATTR_SYNC_ID"),
+
+    def attribute(name: str) -> Any:
+        return daemon.get_attr(f"IPVS_DAEMON_ATTR_{name}")
+
+    plain = SyncDaemon(SyncRole(attribute("STATE")), attribute("MCAST_IFN"), attribute("SYNC_ID"))
+    group = attribute("MCAST_GROUP") or attribute("MCAST_GROUP6")
+    return replace(
+        plain,
+        port=attribute("MCAST_PORT") or plain.port,
+        ttl=attribute("MCAST_TTL") or plain.ttl,
+        group=ip_address(group) if group else plain.group,
+        maxlen=attribute("SYNC_MAXLEN") or 0,
     )
 
 
