@@ -204,12 +204,12 @@ def _wait(sock: socket.socket) -> tuple[Ward, ...]:
     """Block until main is dead; what it held then. Empty after an orderly end."""
     wards: tuple[Ward, ...] = ()
     quiet_until = 0.0
-    buffer = bytearray(_BUFFER)
     while True:
-        length = sock.recv_into(buffer)
-        if length == 0:
+        # Memory of this size is mapped afresh and only what is written to it costs anything.
+        datagram = sock.recv(_BUFFER)
+        if not datagram:
             break
-        message: tuple[Any, ...] = marshal.loads(memoryview(buffer)[:length])
+        message: tuple[Any, ...] = marshal.loads(datagram)
         if message[0] == _RELEASE:
             return ()
         if message[0] == _UPDATE:
