@@ -48,7 +48,9 @@ EVENTS: dict[str, str] = {
     "router_refused": "A virtual router cannot run as configured; `error` says why.",
     "advert_failed": "The kernel refused to send an advertisement; `reason` says why.",
     "advert_rejected": "An advertisement was discarded; `reason` names the fault.",
-    "address_claimed": "Somebody else announces an address this director holds: a second owner.",
+    "duplicate_owner_heard": "Another MAC announces an address that this master holds; told once"
+    " a minute per address.",
+    "lower_priority_heard": "A master heard a lower priority; told by `lvsd events` alone.",
     "address_list_differed": "The master advertises other addresses than this director has.",
     "monitor_lost": "The kernel's notices overflowed or ended; everything is read afresh.",
     "vips_bound": "The kernel confirmed the addresses of a virtual router.",

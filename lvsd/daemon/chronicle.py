@@ -13,13 +13,12 @@ from lvsd import log
 from lvsd.core.vrrp import (
     AddressListDiffers,
     AdvertRejected,
+    DuplicateOwnerHeard,
     Effect,
     Event,
     Key,
     LowerPriorityHeard,
-    NeighbourAnnounced,
     Relieved,
-    State,
     StateChanged,
     StepDownFailed,
     VipsBound,
@@ -75,6 +74,10 @@ class Chronicle:
             case LowerPriorityHeard(source, priority):
                 heard = {"source": str(source), "priority": priority}
                 self._observer.router_event("lower_priority_heard", fields | heard)
+            case DuplicateOwnerHeard(address, by):
+                told = f"{address} was announced by {by or 'another host'}"
+                heard = {"reason": told, "address": str(address), "mac": by}
+                self._warn("duplicate_owner_heard", fields | heard)
             case AddressListDiffers(source, theirs):
                 listed = ",".join(map(str, theirs))
                 heard = {"source": str(source), "theirs": listed}
@@ -85,8 +88,6 @@ class Chronicle:
         match event:
             case AdvertRejected(reason, source):
                 self.complain(key, "advert_rejected", reason.value, source=source)
-            case NeighbourAnnounced(address, by) if vr is not None and _undisputed(vr):
-                self.complain(key, "address_claimed", f"{address} was announced by {by}")
             case VipsBound():
                 fields = {"interface": key[0], "vrid": key[1]}
                 _log.info("vips_bound", **fields)
@@ -98,7 +99,11 @@ class Chronicle:
                 self._warn("vips_lost", {"interface": key[0], "vrid": key[1], "addresses": lost})
 
     def complain(self, key: Key, event: str, reason: str, **more: str) -> None:
-        """Tell of a fault that may repeat."""
+        """Tell of a fault that may repeat.
+
+        `reason` is one of few: what a stranger chooses freely belongs in `more`, so that nobody
+        can make us say, or remember, something new with each packet.
+        """
         now = self._clock()
         if now - self._complained.get((key, event, reason), -COMPLAINT_INTERVAL) < (
             COMPLAINT_INTERVAL
@@ -110,11 +115,6 @@ class Chronicle:
     def _warn(self, event: str, fields: dict[str, Any]) -> None:
         _log.warning(event, **fields)
         self._observer.router_event(event, fields, "warning")
-
-
-def _undisputed(vr: VirtualRouter) -> bool:
-    """Whether the VIPs are this router's, and nobody was asked to take them."""
-    return vr.state is State.MASTER and vr.relieve_at is None
 
 
 def _identity(key: Key, vr: VirtualRouter | None) -> dict[str, Any]:

@@ -4,10 +4,11 @@ import itertools
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 
-from tests.netns.network import ROOT
+from tests.netns.network import ROOT, VIP
 
 pytestmark = pytest.mark.netns
 
@@ -153,15 +154,59 @@ def test_a_flood_does_not_disturb_the_beat(network):
 
 def test_a_stranger_that_announces_the_address_is_named_and_changes_nothing(network):
     first, second = settled(network)
+    past_the_handover(network, first)
     changed = changes(first), changes(second)
 
     assert client(network, CLAIM).wait() == 0
 
     said = 'reason="10.77.0.100 was announced by 02:00:00:66:66:66"'
-    network.eventually(lambda: f"address_claimed interface=eth0 vrid=51 {said}" in first.log)
-    assert first.log.count("address_claimed") == 1
+    network.eventually(lambda: "duplicate_owner_heard" in first.log and said in first.log)
+    assert first.log.count("duplicate_owner_heard") == 1
     assert first.holds()
     assert (changes(first), changes(second)) == changed
+    first.stop()
+    router = first.states()[0]
+    assert router["counters"]["duplicate_owner"] == 50
+
+
+#: A foreign host that announces the address twice, half a second apart.
+FOREIGN = """
+import socket, time
+from ipaddress import ip_address
+from lvsd.core.packet import gratuitous_arp
+wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+wire.bind(("eth0", 0))
+for pause in (0.5, 0):
+    wire.send(gratuitous_arp(bytes.fromhex("020000888888"), ip_address("10.77.0.100")))
+    time.sleep(pause)
+"""
+
+
+def past_the_handover(network, director):
+    """A second after it became master, others' announcements are no last words any more."""
+    network.eventually(lambda: time.time() - director.states()[0]["since"] > 1.1)
+
+
+def neighbours(network):
+    command = ["ip", "-n", network.client, "neigh", "show", VIP]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def test_the_clients_come_back_after_a_foreign_announcement(network):
+    first, second = network.pair()
+    first.start(network.router(priority=150))
+    network.eventually(lambda: first.state() == "master" and first.holds())
+    past_the_handover(network, first)
+    probe = network.ping()
+
+    second.python(FOREIGN)
+    network.eventually(lambda: "duplicate_owner_heard" in first.log)
+
+    # Without our answer the client would talk to nobody until its own entry expires.
+    network.eventually(lambda: "02:00:00:88:88:88" not in neighbours(network))
+    network.eventually(lambda: "lladdr" in neighbours(network))
+    assert probe.longest_gap() < 1.3
+    assert first.log.count("state=master") == 1
 
 
 def test_a_forged_farewell_leaves_one_master_who_serves(network):

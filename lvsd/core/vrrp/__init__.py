@@ -4,6 +4,7 @@ Pure: time is an argument, packets and kernel are events and effects. `step` ans
 a new router and the effects that must happen once; `desired` says which VIPs must be bound now.
 """
 
+from lvsd.core.vrrp.duplicates import alarms
 from lvsd.core.vrrp.events import (
     AddressListDiffers,
     AdvertReceived,
@@ -11,6 +12,7 @@ from lvsd.core.vrrp.events import (
     Announce,
     ChildLost,
     DeadlineReached,
+    DuplicateOwnerHeard,
     Effect,
     Event,
     LeaseRefreshed,
@@ -61,6 +63,7 @@ __all__ = [
     "Announce",
     "ChildLost",
     "DeadlineReached",
+    "DuplicateOwnerHeard",
     "Effect",
     "Effects",
     "Event",
@@ -90,6 +93,7 @@ __all__ = [
     "VirtualRouter",
     "VirtualRouters",
     "advertisement",
+    "alarms",
     "counters",
     "desired",
     "destinations",

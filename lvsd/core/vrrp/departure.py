@@ -66,6 +66,9 @@ def _cleared(vr: VirtualRouter) -> VirtualRouter:
         leased_at=None,
         relieve_at=None,
         relieved_by="",
+        claims=(),
+        defend_at=None,
+        undefended=(),
     )
 
 

@@ -239,6 +239,24 @@ class LowerPriorityHeard:
 
 
 @dataclass(frozen=True, slots=True)
+class Claim:
+    """Who announced which of our VIPs, when last, and when that was told."""
+
+    address: IPAddress
+    by: str
+    heard_at: float
+    told_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class DuplicateOwnerHeard:
+    """Another MAC (`by`) announces a VIP that this MASTER holds (see `duplicates`)."""
+
+    address: IPAddress
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
 class AddressListDiffers:
     """A peer advertises other addresses than we do. Said once until the lists agree again."""
 
@@ -254,5 +272,6 @@ Effect = (
     | Relieved
     | StepDownFailed
     | LowerPriorityHeard
+    | DuplicateOwnerHeard
     | AddressListDiffers
 )

@@ -26,6 +26,7 @@ from lvsd.core.vrrp.departure import (
     vips_failed,
     vips_released,
 )
+from lvsd.core.vrrp.duplicates import claimed
 from lvsd.core.vrrp.events import (
     AddressListDiffers,
     AdvertReceived,
@@ -119,8 +120,8 @@ def _dispatch(vr: VirtualRouter, event: Event, now: float) -> Stepped:
             vr, said = reconsider(vr, believed(vr, now), now) if vr.pending else (vr, ())
             after, effects = _on_deadline(vr, event, now)
             return after, said + effects
-        case NeighbourAnnounced() if vr.relieve_at is not None:
-            return relief(vr, event, now)
+        case NeighbourAnnounced():
+            return (claimed if vr.relieve_at is None else relief)(vr, event, now)
         case LeaseRefreshed() if vr.bound:
             return replace(vr, leased_at=vr.refreshed_at), ()
         case VipsBound() if _serving(vr):

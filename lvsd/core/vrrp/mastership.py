@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from lvsd.core.vrrp.departure import change, lease_expired, vips_refused, yield_to
+from lvsd.core.vrrp.duplicates import defence_due
 from lvsd.core.vrrp.events import (
     AdvertReceived,
     Announce,
@@ -104,6 +105,9 @@ def master_deadline(vr: VirtualRouter, now: float) -> Stepped:
         if vr.announced:
             effects += (Announce(vr.announced, vr.announce_rounds),)
         vr = replace(vr, announce_at=None)
+    if vr.defend_at is not None and now >= vr.defend_at:
+        vr, answer = defence_due(vr, now)
+        effects += answer
     if vr.reannounce_at is not None and now >= vr.reannounce_at:
         if vr.announced:
             effects += (Announce(vr.announced, vr.config.garpmasterrefreshrepeat),)

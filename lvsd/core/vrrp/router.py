@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from lvsd.core.model import Family, IPAddress, RouterConfig, Track, TrackKind, Vip
 from lvsd.core.packet import AUTH_NONE, AUTH_PASS, MULTICAST, TTL, Advertisement, Reason
-from lvsd.core.vrrp.events import State
+from lvsd.core.vrrp.events import Claim, State
 from lvsd.core.vrrp.timers import (
     BIND_TIMEOUT,
     LEASE_GRACE,
@@ -43,6 +43,7 @@ COUNTERS = (
     "address_list_differs",
     "interval_differs",
     "vips_lost",
+    "duplicate_owner",
     *(f"rejected_{reason}" for reason in Reason),
 )
 
@@ -108,6 +109,11 @@ class VirtualRouter:
     #: The last refresh asked for, and the time of asking for the last one confirmed.
     refreshed_at: float = 0.0
     leased_at: float | None = None
+    #: Who else announces our VIPs; the last answer, and the next with what it is to announce.
+    claims: tuple[Claim, ...] = ()
+    defended_at: float | None = None
+    defend_at: float | None = None
+    undefended: tuple[IPAddress, ...] = ()
 
     # Orderly stop and step-down.
     stopping: bool = False
@@ -143,7 +149,7 @@ def _deadlines(vr: VirtualRouter) -> tuple[float | None, ...]:
         return (*changes, vr.hold_at, vr.boot_at, vr.patience_at, vr.retry_at)
     if vr.state is State.BACKUP:
         return (*changes, vr.master_down_at)
-    running = (vr.adver_at, vr.announce_at, vr.reannounce_at)
+    running = (vr.adver_at, vr.announce_at, vr.reannounce_at, vr.defend_at)
     return (*changes, *running, lease_ends_at(vr), bind_ends_at(vr))
 
 
