@@ -98,6 +98,9 @@ def _add_local(add: Add) -> None:
         default="kernel",
         help="none: run checks and VRRP on a kernel without IPVS",
     )
+    run.add_argument(
+        "--record", metavar="FILE", default="", help="write every input of VRRP as JSON lines"
+    )
     check = add("check", _check, "read the configuration and print every error in it")
     check.add_argument("--print", action="store_true", help="print the normal form on stdout")
     plan = add("plan", _plan, "what applying the configuration would change; changes nothing")
@@ -153,6 +156,7 @@ def _run(args: argparse.Namespace) -> int:
         state_dir=args.state_dir,
         table=args.table,
         node=args.node,
+        record=args.record and os.path.abspath(args.record),
     )
     return vrrp.run(options, warden)
 

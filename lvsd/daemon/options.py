@@ -10,8 +10,9 @@ class RunOptions:
     """The parsed command line of `lvsd run`.
 
     `table` is `kernel` or `none`. `node` chooses among per-node values, "" for the short host
-    name. `child_argv` replaces the director's command line up to `--ipc` (tests put a scripted
-    child here); empty means the real one.
+    name. `record` is the file for the inputs of VRRP, "" for none. `child_argv` replaces the
+    director's command line up to `--ipc` (tests put a scripted child here); empty means the real
+    one.
     """
 
     config: str = "/etc/lvsd/lvsd.conf"
@@ -20,4 +21,5 @@ class RunOptions:
     state_dir: str = "/var/lib/lvsd"
     table: str = "kernel"
     node: str = ""
+    record: str = ""
     child_argv: tuple[str, ...] = ()

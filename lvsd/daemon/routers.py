@@ -43,6 +43,7 @@ from lvsd.daemon.chronicle import Chronicle, Observer
 from lvsd.daemon.ears import DRAIN, Ears
 from lvsd.daemon.guard import Guard, Ward
 from lvsd.daemon.herald import Herald
+from lvsd.daemon.recorder import Recorder
 from lvsd.daemon.wards import make_ward
 from lvsd.linux.link import BoundAddress, Links
 from lvsd.linux.rtnl import AddressSocket
@@ -54,8 +55,9 @@ _log = log.get()
 class Routers:
     """All routers of this process, alive. Implements `lvsd.linux.link.Listener`."""
 
-    def __init__(self, guard: Guard, observer: Observer) -> None:
+    def __init__(self, guard: Guard, observer: Observer, recorder: Recorder | None = None) -> None:
         self.core = VirtualRouters()
+        self._recorder = recorder or Recorder()
         self.links = Links(self)
         self._observer = observer
         self._guard = guard
@@ -85,7 +87,8 @@ class Routers:
         """Take a new configuration, whole."""
         sources = {c.key: self._source(c) for c in configs}
         self._wake()  # what is due under the old configuration comes first
-        self.core, effects = self.core.configure(configs, sources, self._loop.time())
+        now = self._loop.time()
+        self.core, effects = self._recorder.configure(self.core, configs, sources, now)
         self._perform(effects)
         self._ears.fit(vr.config for vr in self.core.routers.values())
         for name in _interfaces(configs):
@@ -148,6 +151,7 @@ class Routers:
 
     def close(self) -> None:
         """Give everything back. Addresses stay as they are."""
+        self._recorder.close()
         if self._timer is not None:
             self._timer.cancel()
         self._ears.close()
@@ -214,7 +218,7 @@ class Routers:
         self._show()
 
     def _step(self, key: Key | None, event: Event) -> None:
-        self.core, effects = self.core.step(key, event, self._loop.time())
+        self.core, effects = self._recorder.step(self.core, key, event, self._loop.time())
         if key is not None:
             self._chronicle.event(key, event, self.core.routers.get(key))
         self._perform(effects)

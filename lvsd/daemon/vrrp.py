@@ -27,8 +27,11 @@ from lvsd.core.vrrp import (
     Resume,
     Shutdown,
     StepDown,
+    checksum_reading,
     counters,
     effective_priority,
+    notes,
+    priority_parts,
     relief_timeout,
     reported_state,
 )
@@ -51,6 +54,7 @@ from lvsd.daemon.messages import (
     TrackValues,
 )
 from lvsd.daemon.options import RunOptions
+from lvsd.daemon.recorder import Recorder
 from lvsd.daemon.routers import Routers, wall_clock
 from lvsd.daemon.runtime import Runtime, RuntimeRefused, Stopgap
 from lvsd.daemon.systemd import Systemd
@@ -104,7 +108,13 @@ class Main:
         self._hurry = asyncio.Event()
         self._calm = asyncio.Event()
         try:
-            self._routers = Routers(self._guard, self)
+            recorder = Recorder(self._options.record)
+        except OSError as error:
+            print(f"lvsd: cannot record to {self._options.record}: {error}", file=sys.stderr)
+            self._guard.release()
+            return 1
+        try:
+            self._routers = Routers(self._guard, self, recorder)
         except PermissionError:
             text = "lvsd run needs root, or the capabilities CAP_NET_ADMIN and CAP_NET_RAW"
             print(f"lvsd: {text}", file=sys.stderr)
@@ -338,6 +348,12 @@ class Main:
                 master=None if vr.master is None else str(vr.master),
                 addresses=[str(v) for v in (*vr.config.addresses, *vr.config.excluded)],
                 counters={**counters(vr), **self._routers.counters(vr)},
+                priority_parts=list(priority_parts(vr)),
+                last_heard=None if vr.advert_at is None else wall_clock(vr.advert_at),
+                last_heard_from=None if vr.heard_from is None else str(vr.heard_from),
+                peer_addresses_differ=[str(address) for address in vr.theirs],
+                checksum_reading=checksum_reading(vr),
+                notes=list(notes(vr)),
             )
             for vr in self._routers.core.routers.values()
         ]

@@ -202,13 +202,23 @@ class ListensAfterSleep(Checker):
 
 
 class AdvertThenVipThenAnnouncement(Checker):
-    """An advert of this mastership precedes the VIP; only what is bound is announced.
+    """An advert of this mastership precedes the VIP; what is bound is announced, and only that.
 
     What the kernel took away and has not told of yet (a process that wakes) is no lie.
     """
 
     def __init__(self) -> None:
         self._sent_at: dict[tuple[str, Key], float] = {}
+        #: Bound and not announced yet.
+        self._news: set[tuple[str, Key, IPAddress]] = set()
+
+    def after(self, cluster: Cluster) -> None:
+        for name, key, address in self._news:
+            node = cluster.nodes[name]
+            vr = node.routers.routers[key]
+            serving = node.awake and vr.state is State.MASTER and vr.relieve_at is None
+            assert not serving, f"{name} has bound {address} and does not announce it"
+        self._news.clear()
 
     def sent(self, cluster: Cluster, node: Node, key: Key, priority: int) -> None:
         if priority:
@@ -218,9 +228,11 @@ class AdvertThenVipThenAnnouncement(Checker):
         began = cluster.promoted_at[node.name, key]
         sent_at = self._sent_at.get((node.name, key), -1.0)
         assert sent_at >= began, f"{node.name} binds {address} without an advert"
+        self._news.add((node.name, key, address))
 
     def announced(self, cluster: Cluster, node: Node, key: Key, addresses: Sequence) -> None:
         for address in addresses:
+            self._news.discard((node.name, key, address))
             known = address == node.source or (key, address) in node.bound
             assert known or (key, address) in node.lost, (
                 f"{node.name} announces {address} and does not hold it"
@@ -231,24 +243,41 @@ class SpeaksOnlyAsMaster(Checker):
     """No claim of mastership is heard from anybody but a MASTER, and none for long without VIPs."""
 
     def __init__(self) -> None:
+        #: Since when, on its own clock, a node advertises what it does not hold.
         self._bare_since: dict[tuple[str, Key], float] = {}
 
     def sent(self, cluster: Cluster, node: Node, key: Key, priority: int) -> None:
+        now = node.time(cluster.now)
+        began = cluster.promoted_at.get((node.name, key)) == cluster.now
+        if not priority or began or any(held[0] == key for held in node.bound):
+            self._bare_since.pop((node.name, key), None)
         if not priority:
-            self._bare_since.pop((node.name, key), None)
             return
-        if any(held[0] == key for held in node.bound):
-            self._bare_since.pop((node.name, key), None)
-            return
-        vr = node.routers.routers[key]
-        began = cluster.promoted_at.get((node.name, key), cluster.now)
-        since = max(began, self._bare_since.setdefault((node.name, key), cluster.now))
-        limit = 2.0 + intervals(cluster) + SLACK
-        assert vr.state is State.MASTER, f"{node.name} claims mastership and is {vr.state}"
-        disturbed = cluster.disturbed_at > since
-        assert disturbed or cluster.now - since <= limit, (
-            f"{node.name} advertises since {since:.3f} and holds nothing"
+        state = node.routers.routers[key].state
+        assert state is State.MASTER, f"{node.name} claims mastership and is {state}"
+        silent = now - self._bare_since.setdefault((node.name, key), now)
+        assert silent <= 2.0 + intervals(cluster) + SLACK, (
+            f"{node.name} has advertised for {silent:.3f} s what it does not hold"
         )
+
+    def woken(self, cluster: Cluster, node: Node) -> None:
+        for key in keys(cluster):
+            self._bare_since.pop((node.name, key), None)
+
+
+class GroupMovesTogether(Checker):
+    """The members of a sync group are MASTER all or none, but for an orderly departure."""
+
+    def after(self, cluster: Cluster) -> None:
+        for node in cluster.nodes.values():
+            routers = [vr for vr in node.routers.routers.values() if vr.config.syncgroup]
+            if not routers or not node.awake or node.stopping:
+                continue
+            masters = [vr for vr in routers if vr.state is State.MASTER]
+            leaving = any(vr.relieve_at is not None for vr in masters)
+            assert leaving or len(masters) in (0, len(routers)), (
+                f"{node.name} is master of {[vr.config.name for vr in masters]} only"
+            )
 
 
 class NoGapAtDeparture(Checker):
@@ -293,5 +322,6 @@ def all_checkers() -> list[Checker]:
         ListensAfterSleep(),
         AdvertThenVipThenAnnouncement(),
         SpeaksOnlyAsMaster(),
+        GroupMovesTogether(),
         NoGapAtDeparture(),
     ]

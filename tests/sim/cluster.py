@@ -367,7 +367,8 @@ class Cluster:
         lost, node.lost = node.lost, []
         for key, address in lost:
             if key in node.routers.routers:
-                self.step(node, key, VipsLost((address,)))
+                self._report(node, key, VipsLost((address,)))
+        self.apply(node)
 
     def _guard_hears(self, node: Node, what: What) -> None:
         if isinstance(what, tuple):

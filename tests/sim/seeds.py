@@ -76,9 +76,13 @@ def make(seed: int) -> Cluster:
     sources = [ip_address(f"fe80::{i}" if inet6 else f"192.0.2.{i}") for i in range(1, count + 1)]
     peers = tuple(sources) if pick.random() < 0.1 else ()
     grouped = pick.random() < 0.15
+    # In version 3 the master's interval is learnt, so the directors may be told different ones.
+    mixed = base.version == 3 and pick.random() < 0.3
     configs = {}
     for name, priority in zip(names, priorities, strict=True):
         first = replace(base, priority=priority, peers=peers)
+        if mixed:
+            first = replace(first, advertint=pick.choice((0.3, 0.5, 1.0)))
         if grouped:
             first = replace(first, syncgroup="G1")
             second = replace(first, name="VI_2", vrid=52, addresses=vips(inet6, 50))
