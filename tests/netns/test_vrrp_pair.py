@@ -69,10 +69,11 @@ def test_a_killed_main_is_handed_over_by_its_guard(network):
 
 def test_with_all_processes_killed_the_lease_removes_the_vip(network):
     first, second = master_and_backup(network)
-    children = first.children()
+    family = [first.pid, *first.children().values()]
 
-    for pid in (children["lvsd-guard"], first.pid, *children.values()):
-        os.kill(pid, signal.SIGKILL)
+    for number in (signal.SIGSTOP, signal.SIGKILL):  # stopped first, so that nobody reacts
+        for pid in family:
+            os.kill(pid, number)
     died_at = time.monotonic()
     network.eventually(lambda: not first.holds())
 
