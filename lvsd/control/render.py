@@ -113,7 +113,22 @@ def _routers(routers: Sequence[Json], now: float) -> str:
         " ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in rows
     ]
+    for router in routers:
+        lines += (
+            f"  {clean(router['name'])}: {clean(note)}" for note in _router_notes(router, now)
+        )
     return "\n".join([*lines, ""])
+
+
+def _router_notes(router: Json, now: float) -> Iterator[str]:
+    """Only what an operator needs: a moved priority, whom a backup hears, and what is wrong."""
+    parts = router.get("priority_parts")
+    if parts and router["priority"] != router["effective_priority"]:
+        yield f"priority {router['effective_priority']}: {', '.join(parts)}"
+    heard = router.get("last_heard")
+    if heard is not None and router["state"] != "master":
+        yield f"last heard {router.get('last_heard_from')} {duration(now - heard)} ago"
+    yield from router.get("notes", [])
 
 
 def _router_row(router: Json, now: float) -> tuple[str, ...]:

@@ -39,6 +39,12 @@ class RouterStatus(msgspec.Struct, frozen=True, kw_only=True):
     master: str | None
     addresses: list[str]
     counters: dict[str, int]
+    priority_parts: list[str] = []
+    last_heard: float | None = None
+    last_heard_from: str | None = None
+    peer_addresses_differ: list[str] = []
+    checksum_reading: str = ""
+    notes: list[str] = []
 
 
 class Stats(msgspec.Struct, frozen=True, kw_only=True):

@@ -123,6 +123,12 @@ class RouterStatus(msgspec.Struct, frozen=True):
     master: str | None
     addresses: list[str]
     counters: dict[str, int]
+    priority_parts: list[str] = []
+    last_heard: float | None = None
+    last_heard_from: str | None = None
+    peer_addresses_differ: list[str] = []
+    checksum_reading: str = ""
+    notes: list[str] = []
 
 
 class RouterStates(Message, frozen=True):

@@ -266,3 +266,26 @@ def test_a_plan_lists_its_steps_and_its_source() -> None:
 )
 def test_durations_are_short(seconds: float, text: str) -> None:
     assert render.duration(seconds) == text
+
+
+def test_a_router_says_what_moves_its_priority_whom_it_hears_and_what_is_wrong() -> None:
+    told = router(
+        state="backup",
+        effective_priority=130,
+        priority_parts=["base 150", "script chk -20 (down)"],
+        last_heard=NOW - 2,
+        last_heard_from="192.168.1.3",
+        notes=["adverts dropped: ttl 2"],
+    )
+
+    text = render.status(document(vrrp=[told]), NOW)
+
+    assert "  VI_1: priority 130: base 150, script chk -20 (down)\n" in text
+    assert f"  VI_1: last heard 192.168.1.3 {render.duration(2)} ago\n" in text
+    assert "  VI_1: adverts dropped: ttl 2\n" in text
+
+
+def test_a_router_in_order_says_nothing_more() -> None:
+    told = router(priority_parts=["base 150", "script chk +0 (up)"], last_heard=NOW - 2)
+
+    assert "VI_1:" not in render.status(document(vrrp=[told]), NOW)

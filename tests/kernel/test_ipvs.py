@@ -106,6 +106,17 @@ async def test_both_sync_daemons_show_in_ipvsadm(kernel: Ipvs) -> None:
     assert ipvsadm("-L", "--daemon") == ""
 
 
+async def test_the_options_of_a_sync_daemon_are_the_kernels(kernel: Ipvs) -> None:
+    group = ip_address("239.0.0.1")
+    daemon = SyncDaemon(SyncRole.MASTER, "lo", 51, 9000, 3, group, 1000)
+    await kernel.start_sync(daemon)
+    (running,) = await kernel.sync_daemons()
+    shown = ipvsadm("-L", "--daemon")
+    await kernel.stop_sync(SyncRole.MASTER)
+    assert (running, running.maxlen) == (daemon, 1000)
+    assert all(word in shown for word in ("maxlen=1000", f"group={group}", "port=9000", "ttl=3"))
+
+
 async def test_a_sync_daemon_on_a_missing_interface_says_so(kernel: Ipvs) -> None:
     with pytest.raises(KernelError, match="no such device: eth9") as refused:
         await kernel.start_sync(SyncDaemon(SyncRole.MASTER, "eth9", 1))

@@ -38,6 +38,7 @@ from lvsd.core.vrrp.events import (
     VipsLost,
     VipsReleased,
 )
+from lvsd.core.vrrp.explanation import checksum_reading, notes, priority_parts
 from lvsd.core.vrrp.group import Effects, Key, VirtualRouters
 from lvsd.core.vrrp.machine import step
 from lvsd.core.vrrp.reception import receive
@@ -94,6 +95,7 @@ __all__ = [
     "VirtualRouters",
     "advertisement",
     "alarms",
+    "checksum_reading",
     "counters",
     "desired",
     "destinations",
@@ -103,6 +105,8 @@ __all__ = [
     "lease_seconds",
     "master_down_interval",
     "next_deadline",
+    "notes",
+    "priority_parts",
     "receive",
     "relief_timeout",
     "reported_state",

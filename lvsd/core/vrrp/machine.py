@@ -113,7 +113,7 @@ def _dispatch(vr: VirtualRouter, event: Event, now: float) -> Stepped:
         case AdvertRejected(reason=reason):
             return count(vr, f"rejected_{reason}"), ()
         case AdvertReceived():
-            vr, said = _heard(vr, event)
+            vr, said = _heard(vr, event, now)
             after, effects = _on_advert(vr, event, now)
             return after, said + effects
         case DeadlineReached():
@@ -259,9 +259,9 @@ def _reconfigured(vr: VirtualRouter, event: Reconfigured, now: float) -> Stepped
     return reconsider(old, vr, now)
 
 
-def _heard(vr: VirtualRouter, event: AdvertReceived) -> Stepped:
+def _heard(vr: VirtualRouter, event: AdvertReceived, now: float) -> Stepped:
     """Count an advert, and say once when a peer's address list differs from ours."""
-    vr = count(vr, "adverts_received")
+    vr = replace(count(vr, "adverts_received"), heard_from=event.source, advert_at=now)
     advert = event.advert
     if advert.priority == 0:
         vr = count(vr, "priority_zero_received")
@@ -271,9 +271,10 @@ def _heard(vr: VirtualRouter, event: AdvertReceived) -> Stepped:
         vr = replace(vr, heard_pseudo_header=advert.pseudo_header)
     ours = {vip.address for vip in vr.config.addresses}
     if set(advert.addresses) == ours:
-        return replace(vr, differs=False), ()
+        return replace(vr, differs=False, theirs=()), ()
     news = () if vr.differs else (AddressListDiffers(event.source, advert.addresses),)
-    return replace(count(vr, "address_list_differs"), differs=True), news
+    vr = replace(vr, differs=True, theirs=advert.addresses)
+    return count(vr, "address_list_differs"), news
 
 
 # --- INITIALIZE -----------------------------------------------------------------------------

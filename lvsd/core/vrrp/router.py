@@ -123,6 +123,10 @@ class VirtualRouter:
 
     #: The last advert heard listed other addresses than ours.
     differs: bool = False
+    theirs: tuple[IPAddress, ...] = ()
+    #: Who sent the last advert heard, and when.
+    heard_from: IPAddress | None = None
+    advert_at: float | None = None
     #: Whether the last advert's checksum covered the pseudo-header; None where only one reading
     #: exists (version 2, IPv6) or nothing was heard yet.
     heard_pseudo_header: bool | None = None
