@@ -44,7 +44,10 @@ def section(name: str, options: argparse.Namespace) -> Section:
     last = tables[-1]
     ended = Table(last.title, last.head, last.rows, [*last.notes, busy])
     virtual = "LVSD_IN_VM" in os.environ
-    return Section(name, machine(virtual), [*tables[:-1], ended])
+    words = f"{name} --reps {reps}"
+    if name in ("checks", "lateness"):
+        words += f" --seconds {options.seconds:g}"
+    return Section(name, f"{words} --write", machine(virtual), [*tables[:-1], ended])
 
 
 def apart(name: str, options: argparse.Namespace, folder: Path) -> Section:

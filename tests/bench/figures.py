@@ -39,9 +39,10 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """What one bench has to say, and where it was measured."""
+    """What one bench has to say, where it was measured, and the arguments it was given."""
 
     name: str
+    arguments: str
     machine: str
     tables: Sequence[Table]
 
@@ -111,7 +112,13 @@ def text(table: Table) -> str:
 def markdown(section: Section) -> str:
     """A bench's section of the page."""
     name = section.name
-    out = [f"<!-- bench {name} -->", f"## {name}", "", f'`make bench ARGS="{name} --write"`', ""]
+    out = [
+        f"<!-- bench {name} -->",
+        f"## {name}",
+        "",
+        f'`make bench ARGS="{section.arguments}"`',
+        "",
+    ]
     out += [f"Measured on: {section.machine}.", ""]
     for table in section.tables:
         out += [f"**{table.title}**", "", f"| {' | '.join(table.head)} |"]
