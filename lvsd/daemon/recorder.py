@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import queue
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,7 +35,7 @@ class Recorder:
         self._queue: queue.Queue[recording.Entry | None] = queue.Queue(BACKLOG)
         self._thread: threading.Thread | None = None
         if path:
-            self._file = open(path, "w", encoding="utf-8")  # noqa: SIM115
+            self._file = open(path, "w", encoding="utf-8", opener=_private)  # noqa: SIM115
             self._thread = threading.Thread(target=self._work, name="recorder", daemon=True)
             self._thread.start()
 
@@ -88,6 +89,11 @@ class Recorder:
                 file.write(json.dumps(entry, separators=(",", ":")) + "\n")
                 if self._queue.empty():
                     file.flush()
+
+
+def _private(path: str, flags: int) -> int:
+    """Opens a file for its owner only: adverts carry the password of version 2."""
+    return os.open(path, flags, 0o600)
 
 
 def read(path: str) -> Iterator[recording.Entry]:

@@ -28,6 +28,7 @@ def test_a_recording_replays_to_the_same_decisions(tmp_path) -> None:
 
     decisions = list(replay(read(path)))
     assert len(decisions) == 5
+    assert (tmp_path / "recording").stat().st_mode & 0o777 == 0o600
     assert all(d.effects == d.recorded for d in decisions)
 
 

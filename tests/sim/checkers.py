@@ -6,6 +6,7 @@ raises AssertionError with words that name nodes and times; the seed's story doe
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from lvsd.core.model import IPAddress
@@ -228,7 +229,8 @@ class AdvertThenVipThenAnnouncement(Checker):
         began = cluster.promoted_at[node.name, key]
         sent_at = self._sent_at.get((node.name, key), -1.0)
         assert sent_at >= began, f"{node.name} binds {address} without an advert"
-        self._news.add((node.name, key, address))
+        if node.routers.routers[key].relieve_at is None:  # who is leaving announces nothing new
+            self._news.add((node.name, key, address))
 
     def announced(self, cluster: Cluster, node: Node, key: Key, addresses: Sequence) -> None:
         for address in addresses:
@@ -263,6 +265,20 @@ class SpeaksOnlyAsMaster(Checker):
     def woken(self, cluster: Cluster, node: Node) -> None:
         for key in keys(cluster):
             self._bare_since.pop((node.name, key), None)
+
+
+class NoStorm(Checker):
+    """Whatever is heard is answered so that two nodes never drive each other."""
+
+    PER_SECOND = 60
+
+    def __init__(self) -> None:
+        self._sent: Counter[tuple[str, Key, int]] = Counter()
+
+    def sent(self, cluster: Cluster, node: Node, key: Key, priority: int) -> None:
+        second = (node.name, key, int(cluster.now))
+        self._sent[second] += 1
+        assert self._sent[second] <= self.PER_SECOND, f"{node.name} sends a storm of adverts"
 
 
 class GroupMovesTogether(Checker):
@@ -322,6 +338,7 @@ def all_checkers() -> list[Checker]:
         ListensAfterSleep(),
         AdvertThenVipThenAnnouncement(),
         SpeaksOnlyAsMaster(),
+        NoStorm(),
         GroupMovesTogether(),
         NoGapAtDeparture(),
     ]

@@ -311,7 +311,8 @@ class Cluster:
         for gone in [held for held in node.bound if held not in wished]:
             del node.bound[gone]
             self.tell(node.name, f"releases {gone[1]}")
-        missing = sorted((wish for wish in wished if wish not in node.bound), key=str)
+        seen = {*node.bound, *node.lost}  # the applier's view, until the kernel's news is read
+        missing = sorted((wish for wish in wished if wish not in seen), key=str)
         if missing and node.refusing:
             if node.retry_at <= self.now:
                 node.retry_at = self.now + RETRY

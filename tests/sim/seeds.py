@@ -82,7 +82,7 @@ def make(seed: int) -> Cluster:
     for name, priority in zip(names, priorities, strict=True):
         first = replace(base, priority=priority, peers=peers)
         if mixed:
-            first = replace(first, advertint=pick.choice((0.3, 0.5, 1.0)))
+            first = replace(first, advertint=pick.choice((0.2, 0.5, 1.0)))
         if grouped:
             first = replace(first, syncgroup="G1")
             second = replace(first, name="VI_2", vrid=52, addresses=vips(inet6, 50))
