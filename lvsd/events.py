@@ -70,6 +70,7 @@ EVENTS: dict[str, str] = {
     "sysctl_failed": "A kernel setting could not be changed.",
     "state_lost": "A file of the state directory, or the log file, cannot be read or written.",
     "control_failed": "The control socket cannot be served, or a request made the daemon fail.",
+    "follower_dropped": "Somebody followed the events but did not read them.",
     "lines_dropped": "So many log lines were lost because nobody read them fast enough.",
 }
 

@@ -18,7 +18,7 @@ import re
 import socket
 import stat
 import time
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any, Protocol
 
 import structlog
@@ -196,6 +196,7 @@ class _Sinks:
 
 
 _sinks = _Sinks()
+_observer: Callable[[str, str, Mapping[str, Any]], None] | None = None
 
 
 def configure(process: str, logfile: str = "") -> None:
@@ -250,6 +251,15 @@ def say(level: str, text: str) -> None:
         _sinks.stderr.say(level, text)
 
 
+def observe(observer: Callable[[str, str, Mapping[str, Any]], None] | None) -> None:
+    """Have every event of this process told to `observer` as well: level, event, fields.
+
+    It is called in the thread that logs and must neither wait nor log. None ends it.
+    """
+    global _observer
+    _observer = observer
+
+
 def relay(level: str, event: str, fields: Mapping[str, Any]) -> None:
     """Write another process's event to `logfile=` alone; that process wrote it to stderr."""
     if _sinks.extra is not None:
@@ -263,7 +273,12 @@ def dropped() -> int:
 
 def _emit(logger: Any, method: str, event: Event) -> Any:
     """structlog's last processor: writes, and tells structlog that nothing is left to do."""
-    _sinks.emit(method if method in PRIORITY else "error", event)
+    level = method if method in PRIORITY else "error"
+    _sinks.emit(level, event)
+    if _observer is not None:
+        fields = {k: "***" if _SECRET.search(k) else v for k, v in event.items()}
+        fields.pop("exception", None)
+        _observer(level, str(fields.pop("event", "")), fields)
     raise structlog.DropEvent
 
 

@@ -127,6 +127,9 @@ def _add_asking(add: Add) -> None:
         command.add_argument("real", metavar="REAL", help="as 192.168.1.4 or 192.168.1.4:80")
         command.add_argument("--virtual", metavar="V", help="in this virtual service only")
     add("reload", _ask("reload"), "read the configuration again, and say what changed")
+    events = add("events", _events, "what happened, with reasons")
+    events.add_argument("--follow", action="store_true", help="go on with what comes, until ^C")
+    events.add_argument("--json", action="store_true", help="a line of JSON per event")
     stepdown = add("stepdown", _ask("stepdown"), "give mastership to the peer, orderly")
     stepdown.add_argument("name", metavar="NAME", nargs="?", default="", help="the vrrp= block")
     stepdown.add_argument("--undo", action="store_true", help="take part again")
@@ -180,6 +183,12 @@ def _help(args: argparse.Namespace) -> int:
     from lvsd.cli import local
 
     return local.explain(args.directive)
+
+
+def _events(args: argparse.Namespace) -> int:
+    from lvsd.cli import asking, events
+
+    return asking.guarded(events.events)(args)
 
 
 def _ask(name: str) -> Command:

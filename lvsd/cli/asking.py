@@ -126,7 +126,9 @@ def stepdown(args: argparse.Namespace) -> int:
     return 0
 
 
-def _guarded(command: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
+def guarded(command: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
+    """The command with the daemon's refusals and absence as exit status 1."""
+
     def run(args: argparse.Namespace) -> int:
         try:
             return command(args)
@@ -137,5 +139,5 @@ def _guarded(command: Callable[[argparse.Namespace], int]) -> Callable[[argparse
 
 
 COMMANDS = {
-    command.__name__: _guarded(command) for command in (status, drain, undrain, reload, stepdown)
+    command.__name__: guarded(command) for command in (status, drain, undrain, reload, stepdown)
 }

@@ -9,7 +9,8 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
-from http.client import HTTPConnection, HTTPException
+from collections.abc import Iterable, Iterator, Mapping
+from http.client import HTTPConnection, HTTPException, HTTPResponse
 from typing import Any
 
 #: Seconds to wait for an answer; longer than the server allows itself.
@@ -47,12 +48,48 @@ def request(
     """Status code and decoded JSON of one request. Raises `Unreachable`."""
     connection = _UnixConnection(socket_path, timeout)
     sent = None if body is None else json.dumps(body).encode()
-    try:
+    with _explained(socket_path, timeout), contextlib.closing(connection):
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             # Who refuses may close before it has read the body; its answer is there all the same.
             connection.request(method, path, sent, {"Connection": "close"})
         answer = connection.getresponse()
         status, received = answer.status, answer.read()
+    return status, _decode(status, received)
+
+
+@contextlib.contextmanager
+def stream(
+    socket_path: str, path: str, silence: float
+) -> Iterator[tuple[Mapping[str, str], Iterable[bytes]]]:
+    """Headers and lines of an answer without an end. Raises `Unreachable`, also while it is read.
+
+    `silence` is how many seconds may pass without a line. A refusal is `Unreachable` as well.
+    """
+    with contextlib.closing(_UnixConnection(socket_path, silence)) as connection:
+        with _explained(socket_path, silence):
+            connection.request("GET", path, None, {"Connection": "close"})
+            answer = connection.getresponse()
+            refusal = answer.read() if answer.status >= 400 else b""
+        if answer.status >= 400:
+            raise Unreachable(_decode(answer.status, refusal)["error"])
+        yield dict(answer.headers), _lines(answer, socket_path, silence)
+
+
+def _lines(answer: HTTPResponse, socket_path: str, silence: float) -> Iterator[bytes]:
+    """The reader's own errors are not the connection's, so each line is read by itself."""
+    while True:
+        with _explained(socket_path, silence):
+            line = answer.readline()
+        if not line:
+            return
+        yield line
+
+
+@contextlib.contextmanager
+def _explained(socket_path: str, timeout: float) -> Iterator[None]:
+    """Whatever goes wrong on the way as `Unreachable`, in words for the operator."""
+    try:
+        yield
     except FileNotFoundError:
         raise NotRunning(f"lvsd is not running (no socket at {socket_path})") from None
     except ConnectionRefusedError:
@@ -65,9 +102,6 @@ def request(
         raise Unreachable(f"lvsd did not answer within {timeout:g} s") from None
     except (OSError, HTTPException) as error:
         raise Unreachable(f"cannot talk to lvsd at {socket_path}: {_words(error)}") from None
-    finally:
-        connection.close()
-    return status, _decode(status, received)
 
 
 def _decode(status: int, received: bytes) -> Any:

@@ -24,6 +24,8 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from lvsd import log
 from lvsd.control import metrics
+from lvsd.control.following import RUN_HEADER, Followers, TooMany
+from lvsd.control.history import History
 from lvsd.control.status import Failure, PlanResult, ReloadResult, Status, Touched
 
 #: Seconds a request may take from its first byte to its answer; a stepdown waits for the peer.
@@ -34,6 +36,7 @@ MAX_BODY = 64 << 10
 MAX_CONNECTIONS = 64
 #: Of these, how many are for root alone: readers cannot lock it out.
 RESERVED = 16
+EVENTS = "/v1/events"
 #: A day, which is longer than anybody means to wait for a drain.
 MAX_DEADLINE = 7 * 86400.0
 
@@ -76,6 +79,11 @@ class Desk(Protocol):
         """
         ...
 
+    @property
+    def history(self) -> History:
+        """What happened lately."""
+        ...
+
     def operators(self) -> Collection[str]:
         """Names of the users who may change things besides root."""
         ...
@@ -109,23 +117,26 @@ async def serve(listening: socket.socket, desk: Desk) -> ControlServer:
     The socket stays open and its path in place afterwards: another process may share it.
     """
     listening.setblocking(False)
-    server = _Server(_Requests(desk))
+    followers = Followers(desk.history)
+    server = _Server(_Requests(desk), followers)
     loop = asyncio.get_running_loop()
     # create_server, since create_unix_server removes the path when it closes (Python 3.13).
     acceptor = await loop.create_server(server, sock=listening.dup(), backlog=MAX_CONNECTIONS)
-    return ControlServer(acceptor, server)
+    return ControlServer(acceptor, server, desk.history)
 
 
 class ControlServer:
     """A serving control socket."""
 
-    def __init__(self, acceptor: asyncio.Server, server: _Server) -> None:
+    def __init__(self, acceptor: asyncio.Server, server: _Server, history: History) -> None:
         self._acceptor = acceptor
         self._server = server
+        self._history = history
 
     async def close(self) -> None:
         """Stop accepting, give running requests a second, then cut them off."""
         self._acceptor.close()
+        self._history.close()
         self._server.pre_shutdown()
         await self._server.shutdown(timeout=1.0)
 
@@ -146,7 +157,7 @@ _faults.addHandler(_Faults())
 class _Server(web.Server):
     """Bounds the number of connections, and the time one may sit there without a request."""
 
-    def __init__(self, requests: _Requests) -> None:
+    def __init__(self, requests: _Requests, followers: Followers) -> None:
         super().__init__(
             self._serve,
             keepalive_timeout=IDLE_LIMIT,
@@ -156,6 +167,7 @@ class _Server(web.Server):
             logger=_faults,
         )
         self._requests = requests
+        self._followers = followers
         self._busy: set[web.RequestHandler] = set()
         self._expiry: dict[web.RequestHandler, asyncio.TimerHandle] = {}
 
@@ -189,12 +201,25 @@ class _Server(web.Server):
         handler = request.protocol
         self._busy.add(handler)
         try:
+            if request.path == EVENTS and request.query.get("follow"):
+                return await self._follow(request)
             async with asyncio.timeout(TIME_LIMIT):
                 return await self._requests.answer(request)
         except TimeoutError:
             return _failure(504, f"no answer within {TIME_LIMIT:g} s")
         finally:
             self._busy.discard(handler)
+
+    async def _follow(self, request: web.BaseRequest) -> web.StreamResponse:
+        """The one answer that has no end of its own, and so no limit in time."""
+        if request.method != "GET":
+            return _failure(405, "this path takes GET", {"Allow": "GET"})
+        try:
+            return await self._followers.follow(request, *_position(request))
+        except _Refused as refused:
+            return _failure(refused.status, refused.text)
+        except TooMany as refusal:
+            return _failure(503, str(refusal))
 
 
 class _Requests:
@@ -204,6 +229,7 @@ class _Requests:
         self._desk = desk
         self._paths: dict[str, dict[str, Handler]] = {
             "/v1/status": {"GET": self._status},
+            EVENTS: {"GET": self._events},
             "/v1/plan": {"GET": self._plan},
             "/v1/drain": {"POST": self._drain},
             "/v1/undrain": {"POST": self._undrain},
@@ -244,6 +270,12 @@ class _Requests:
     async def _status(self, request: web.BaseRequest) -> web.Response:
         return _json(await self._desk.status())
 
+    async def _events(self, request: web.BaseRequest) -> web.Response:
+        history = self._desk.history
+        body = b"[" + b",\n".join(history.since(*_position(request))[0]) + b"]\n"
+        headers = {RUN_HEADER: history.run}
+        return web.Response(body=body, content_type="application/json", headers=headers)
+
     async def _plan(self, request: web.BaseRequest) -> web.Response:
         return _json(await self._desk.plan())
 
@@ -277,6 +309,14 @@ class _Refused(Exception):
         super().__init__(text)
         self.status = status
         self.text = text
+
+
+def _position(request: web.BaseRequest) -> tuple[int, str]:
+    """`since=` and `run=` of a request for events."""
+    since = request.query.get("since", "0")
+    if not (since.isascii() and since.isdigit() and len(since) <= 15):
+        raise _Refused(400, "since= takes the number of an event")
+    return int(since), request.query.get("run", "")
 
 
 def peer_uid(transport: asyncio.BaseTransport | None) -> int | None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from lvsd import __version__
+from lvsd.control.history import History
 from lvsd.control.status import (
     ConfigStatus,
     PlanResult,
@@ -152,6 +153,11 @@ class Desk:
         if not routers:
             raise LookupError("the configuration has no vrrp blocks")
         return await self._child.parent.command("resume" if undo else "stepdown", name)
+
+    @property
+    def history(self) -> History:
+        """What happened lately."""
+        return self._child.history
 
     def operators(self) -> Collection[str]:
         """Users who may change things besides root."""

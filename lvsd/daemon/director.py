@@ -22,6 +22,7 @@ from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 
 from lvsd import log
+from lvsd.control.history import History
 from lvsd.control.server import ControlServer, serve
 from lvsd.core.director import Director, desired, next_deadline, step
 from lvsd.core.happenings import (
@@ -91,6 +92,8 @@ class Child:
         self.routers: list[RouterStatus] = []
         self.info = ("", 0)
         self._loop = asyncio.get_running_loop()
+        self.history = History(f"{os.getpid()}-{time.time():.3f}")
+        log.observe(self.history.record)
         self.routers_told: asyncio.Future[None] = self._loop.create_future()
         self.store = Store(options.state_dir, options.runtime_dir, options.since)
         self._owned, self._sysctls = self.store.manifest()
@@ -129,9 +132,8 @@ class Child:
         self._tasks.discard(task)
         if task.cancelled() or task.exception() is None:
             return
-        log.get().critical(
-            "director_failed", error=repr(task.exception()), exc_info=task.exception()
-        )
+        error = task.exception()
+        log.get().critical("director_failed", error=repr(error), exc_info=error)
         self._exit(1)
 
     def _exit(self, status: int) -> None:
@@ -171,10 +173,12 @@ class Child:
                 self._routers_changed(routers)
             case CommandDone():
                 self.parent.done(message)
-            case RouterEvent("lower_priority_heard", _, fields):
-                self._lower_heard(fields)
-            case RouterEvent(event, _, fields, level) if event in EVENTS:
-                log.relay(level, event, fields)
+            case RouterEvent(event, at, fields, level) if event in EVENTS:
+                self.history.record(level, event, fields, at)
+                if event == "lower_priority_heard":
+                    self._lower_heard(fields)
+                else:
+                    log.relay(level, event, fields)
             case Reload():
                 self._spawn(self.configuration.hangup())
             case Stop() if not self._stopping:
@@ -280,8 +284,7 @@ class Child:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        due = next_deadline(self.director)
-        if due is not None:
+        if (due := next_deadline(self.director)) is not None:
             self._timer = self._loop.call_at(due, self.feed, DeadlineReached())
 
     def _zeroed(self, key: RealKey) -> bool:
@@ -293,8 +296,7 @@ class Child:
         return True
 
     def _raised(self, key: RealKey) -> bool:
-        drain = self.director.drains.get(key)
-        if drain is None or not drain.by_hand:
+        if not ((drain := self.director.drains.get(key)) and drain.by_hand):
             return False
         self.feed(Undrain(key, by_hand=True))
         self._wish()
@@ -332,8 +334,7 @@ class Child:
         self.report.tracks(self.director, self.tracker.values, self.lookout)
 
     def _settled(self) -> bool:
-        quiet = self._wish_timer is None
-        return quiet and (self.applier is None or self.applier.settled)
+        return self._wish_timer is None and (self.applier is None or self.applier.settled)
 
     async def _keep_settings(self) -> None:
         """Threads and sysctls follow the wish; main gets the headline, once a second at most."""
@@ -368,8 +369,7 @@ class Child:
         await self.store.save_drains(drains_of(self.director, self.unix))
 
     def _restore_drains(self) -> None:
-        offset = self.unix(0.0)
-        for drain in restored(self.store.drains(), offset):
+        for drain in restored(self.store.drains(), self.unix(0.0)):
             self.director, _ = step(self.director, drain, self._loop.time())
 
 

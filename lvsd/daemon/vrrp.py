@@ -27,6 +27,7 @@ from lvsd.core.vrrp import (
     Resume,
     Shutdown,
     StepDown,
+    alarms,
     checksum_reading,
     counters,
     effective_priority,
@@ -215,7 +216,9 @@ class Main:
             error = f'no virtual router "{message.router}"' if message.router else "no routers"
             self._child.send(CommandDone(message.serial, error))
             return
-        _log.info("stepdown", router=message.router or "all", verb=message.verb)
+        words = {"router": message.router or "all", "verb": message.verb}
+        _log.info("stepdown", **words)
+        self.router_event("stepdown", words)
         if message.verb == "stepdown":
             self._commands[message.serial] = (set(keys), "")
             for key in sorted(keys):
@@ -353,7 +356,7 @@ class Main:
                 last_heard_from=None if vr.heard_from is None else str(vr.heard_from),
                 peer_addresses_differ=[str(address) for address in vr.theirs],
                 checksum_reading=checksum_reading(vr),
-                notes=list(notes(vr)),
+                notes=[*alarms(vr, asyncio.get_running_loop().time()), *notes(vr)],
             )
             for vr in self._routers.core.routers.values()
         ]

@@ -17,6 +17,7 @@ import pytest
 
 from lvsd.cli import main
 from lvsd.control import server
+from lvsd.control.history import History
 from lvsd.control.status import (
     ConfigStatus,
     PlanResult,
@@ -29,6 +30,8 @@ from lvsd.control.status import (
 
 class ScriptedDesk:
     """Answers from attributes; a drained real loses one connection per status."""
+
+    history: History
 
     def __init__(self) -> None:
         self.asked: list[tuple[object, ...]] = []
@@ -115,6 +118,7 @@ class Daemon:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
             listening.bind(self.path)
             listening.listen()
+            self.desk.history = History("1-1")
             running = await server.serve(listening, self.desk)
             self._ready.set()
             await self._stop.wait()

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from lvsd.control import client, server
+from lvsd.control.history import History
 from lvsd.control.status import ConfigStatus, PlanResult, ReloadResult, Status
 
 STATUS = Status(
@@ -30,6 +31,7 @@ class FakeDesk:
         self.names: Collection[str] = ()
         self.stepdown_error = ""
         self.hang = asyncio.Event()
+        self.history = History("1-1")
 
     async def status(self) -> Status:
         return STATUS
