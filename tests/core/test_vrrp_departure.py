@@ -32,7 +32,7 @@ from lvsd.core.vrrp import (
     stopped,
 )
 
-from .vrrp_world import HIGH, VIP, VIP2, advert, config, kinds, master
+from .vrrp_world import HIGH, VIP, VIP2, advert, backup, config, kinds, master
 
 
 def test_a_fault_sends_priority_zero_twice_and_lets_go() -> None:
@@ -235,3 +235,17 @@ def test_refusals_and_bindings_do_not_disturb_a_stop() -> None:
         assert bench.do(event) == ()
 
     assert bench.state is State.MASTER
+
+
+def test_a_stepdown_without_answer_uncovers_what_was_due_meanwhile() -> None:
+    bench = backup()
+    bench.now = next_deadline(bench.vr) or 0.0
+    bench.do(DeadlineReached())  # MASTER, and the kernel never confirms the VIPs
+    bench.do(StepDown())
+    bench.now += 3.5  # the wait for a peer ended after 1 s, the kernel's time after 3 s
+
+    effects = bench.do(DeadlineReached())
+
+    assert "StepDownFailed" in kinds(effects)
+    assert bench.state is State.INITIALIZE
+    assert (next_deadline(bench.vr) or bench.now + 1) > bench.now

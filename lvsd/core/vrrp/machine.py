@@ -65,6 +65,7 @@ from lvsd.core.vrrp.router import (
     desired,
     effective_priority,
     faults,
+    next_deadline,
     patience,
     waiting,
 )
@@ -119,6 +120,11 @@ def _dispatch(vr: VirtualRouter, event: Event, now: float) -> Stepped:
         case DeadlineReached():
             vr, said = reconsider(vr, believed(vr, now), now) if vr.pending else (vr, ())
             after, effects = _on_deadline(vr, event, now)
+            # A step-down that nobody answered gives way to what was due meanwhile.
+            while after is not vr and (due := next_deadline(after)) is not None and due <= now:
+                vr = after
+                after, more = _on_deadline(vr, event, now)
+                effects += more
             return after, said + effects
         case NeighbourAnnounced():
             return (claimed if vr.relieve_at is None else relief)(vr, event, now)
