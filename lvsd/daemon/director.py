@@ -205,9 +205,9 @@ class Child:
             self.applier.owned -= set(keys)
             await self.save_manifest()
         await self._notifier.finish(_STOP_NOTIFY)
+        log.get().info("director_stopped")
         if self._server is not None:
             await self._server.close()
-        log.get().info("director_stopped")
         self.parent.send(Stopped())
         with contextlib.suppress(ConnectionError):
             await self.parent.drain()
