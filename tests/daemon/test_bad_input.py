@@ -105,18 +105,18 @@ REFUSED = {
 }
 
 
-def command(folder, *words, table="none"):
+def command(folder, *words, table="none", program=("-m", "lvsd")):
     """`lvsd run` in a namespace of its own."""
-    run = [sys.executable, "-m", "lvsd", "--socket", f"{folder}/s", "run", "--table", table]
+    run = [sys.executable, *program, "--socket", f"{folder}/s", "run", "--table", table]
     run += ["-c", f"{folder}/lvsd.conf", "--runtime-dir", f"{folder}/rt"]
     run += ["--state-dir", f"{folder}/st", "--node", "dir1"]
     return ["unshare", "-n", "sh", "-ec", NAMESPACE, "sh", *words, *run]
 
 
-def first_start(folder, *words, table="none"):
+def first_start(folder, *words, table="none", program=("-m", "lvsd")):
     """Exit status and lines of a start that must fail, without times."""
     done = subprocess.run(
-        command(folder, *words, table=table),
+        command(folder, *words, table=table, program=program),
         capture_output=True,
         text=True,
         timeout=30,
@@ -345,15 +345,24 @@ def test_without_ipvs_a_configuration_with_services_is_refused(tmp_path):
     assert not any("Traceback" in line for line in lines)
 
 
+#: `lvsd run` as another user, who need not be able to read this checkout.
+AS_NOBODY = """
+import os, sys
+from lvsd.cli import main
+import lvsd.daemon.vrrp
+os.setgroups([]), os.setgid(65534), os.setuid(65534)
+sys.exit(main(sys.argv[1:]))
+"""
+
+
 def test_another_user_is_told_what_is_missing():
     folder = Path(f"/tmp/lvsd-nobody-{os.getpid()}")
     folder.mkdir(mode=0o755)
     try:
         (folder / "lvsd.conf").write_text(GOOD)
-        words = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
-        closed = first_start(folder, *words)
+        closed = first_start(folder, program=("-c", AS_NOBODY))
         os.chown(folder, 65534, 65534)
-        opened = first_start(folder, *words)
+        opened = first_start(folder, program=("-c", AS_NOBODY))
     finally:
         shutil.rmtree(folder)
 

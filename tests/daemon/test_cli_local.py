@@ -96,7 +96,7 @@ def test_a_plan_without_services_needs_no_kernel(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "lvsd.conf"
-    path.write_text("checkinterval=5\n")
+    path.write_text("vrrp=VI_1\n\tinterface=lo\n\tvirtualrouterid=1\n\taddress=192.0.2.1\n")
 
     assert main(["plan", "-c", str(path), "--socket", str(tmp_path / "none")]) == 0
 
