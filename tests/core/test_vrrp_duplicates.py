@@ -54,7 +54,7 @@ def test_a_claim_is_counted_told_answered_and_shown():
     assert effects == (DuplicateOwnerHeard(VIP, MAC), Announce((VIP,), 1))
     assert counters(bench.vr)["duplicate_owner"] == 1
     assert alarms(bench.vr, bench.now + 3.2) == (
-        f"duplicate owner: {VIP} was announced by {MAC} 3 s ago",
+        f"second owner: {VIP} was announced by {MAC} 3 s ago",
     )
     assert bench.state is State.MASTER
 

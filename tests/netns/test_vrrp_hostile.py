@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -167,6 +168,20 @@ def test_a_stranger_that_announces_the_address_is_named_and_changes_nothing(netw
     first.stop()
     router = first.states()[0]
     assert router["counters"]["duplicate_owner"] == 50
+
+
+def test_the_alarm_of_a_second_owner_is_in_the_status(network):
+    first, second = network.pair()
+    first.start(network.router(priority=150))
+    network.eventually(lambda: first.state() == "master" and first.holds())
+    past_the_handover(network, first)
+
+    second.python(FOREIGN)
+    network.eventually(lambda: "duplicate_owner_heard" in first.log)
+    first.process.send_signal(signal.SIGHUP)  # after a reload the states are told anew
+
+    said = "second owner: 10.77.0.100 was announced by 02:00:00:88:88:88"
+    network.eventually(lambda: any(said in note for note in first.states()[0]["notes"]))
 
 
 #: A foreign host that announces the address twice, half a second apart.

@@ -59,7 +59,7 @@ def alarms(vr: VirtualRouter, now: float) -> tuple[str, ...]:
     """The claims of the last minute in words, newest first; empty while all is well."""
     ours = {vip.address for vip in desired(vr)}
     return tuple(
-        f"duplicate owner: {claim.address} was announced by {claim.by or 'another host'} "
+        f"second owner: {claim.address} was announced by {claim.by or 'another host'} "
         f"{max(0.0, now - claim.heard_at):.0f} s ago"
         for claim in sorted(vr.claims, key=lambda c: -c.heard_at)
         if now - claim.heard_at < SILENCE and claim.address in ours
