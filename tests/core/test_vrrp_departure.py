@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from lvsd.core.model import Track, TrackKind
+from lvsd.core.model import Track, TrackKind, Vip
 from lvsd.core.vrrp import (
+    Announce,
     ChildLost,
     DeadlineReached,
     LeaseRefreshed,
     LinkChanged,
     NeighbourAnnounced,
+    Reconfigured,
     Relieved,
     Resume,
     SendAdvert,
@@ -249,3 +251,26 @@ def test_a_stepdown_without_answer_uncovers_what_was_due_meanwhile() -> None:
     assert "StepDownFailed" in kinds(effects)
     assert bench.state is State.INITIALIZE
     assert (next_deadline(bench.vr) or bench.now + 1) > bench.now
+
+
+def test_a_vip_added_during_a_stepdown_that_fails_is_announced() -> None:
+    bench = master()
+    bench.do(StepDown())
+
+    bench.do(Reconfigured(config(addresses=(Vip(VIP, 32), Vip(VIP2, 32)))))
+    effects = bench.do(VipsBound())
+    failed = bench.deadline()
+
+    assert Announce((VIP2,)) in effects
+    assert "StepDownFailed" in kinds(failed)
+    assert bench.state is State.MASTER
+
+
+def test_nothing_is_announced_once_the_peer_has_taken_over() -> None:
+    bench = master()
+    bench.do(StepDown())
+    bench.do(advert(100, HIGH))
+
+    bench.do(Reconfigured(config(addresses=(Vip(VIP, 32), Vip(VIP2, 32)))))
+
+    assert bench.do(VipsBound()) == ()

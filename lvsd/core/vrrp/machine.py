@@ -130,7 +130,8 @@ def _dispatch(vr: VirtualRouter, event: Event, now: float) -> Stepped:
             return (claimed if vr.relieve_at is None else relief)(vr, event, now)
         case LeaseRefreshed() if vr.bound:
             return replace(vr, leased_at=vr.refreshed_at), ()
-        case VipsBound() if _serving(vr):
+        case VipsBound() if vr.state is State.MASTER and not vr.relieved_by:
+            # Also on the way out: a step-down may fail, and nobody would announce a new VIP.
             return vips_bound(vr, now)
         case VipsFailed(error=error) if _serving(vr):
             return vips_failed(vr, error, now)
