@@ -2,7 +2,7 @@
 
 A new check type in five minutes
 --------------------------------
-1. Add its name to `CheckKind` in `lvsd/core/model.py`.
+1. Add its name to `CheckKind` in `lvsd/core/model/service.py`.
 2. Add one file here. Most services talk over a stream, so the type is a generator::
 
        class Finger(Dialogue):                              # from lvsd.checks.stream

@@ -1,0 +1,100 @@
+"""A `virtual=` block as the operator wrote it: services, real servers and their checks."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from lvsd.core.model.kernel import (
+    DestinationKey,
+    Forwarding,
+    IPAddress,
+    ServiceKey,
+    VirtualService,
+)
+
+
+class CheckKind(enum.StrEnum):
+    """What a check does on the wire. The registry in `lvsd.checks` has one class per kind."""
+
+    ON = "on"  # never asked, always up
+    OFF = "off"  # never asked, never up
+    CONNECT = "connect"
+    PING = "ping"
+    HTTP = "http"
+    HTTPS = "https"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One distinct question to one target. Equal checks are probed once (design rule 11).
+
+    `interval` and `timeout` are seconds; `timeout` bounds the whole exchange. `port` is where
+    the check connects, which may differ from the destination's port (`checkport=`).
+    `receive` is a regular expression over the body's bytes, "" for none. `attempts` is the number
+    of echo requests of one ping (`checkcount=`).
+    """
+
+    kind: CheckKind
+    address: IPAddress
+    port: int
+    interval: float = 10.0
+    timeout: float = 5.0
+    request: bytes = b"/"
+    receive: bytes = b""
+    method: str = "GET"
+    virtualhost: bytes = b""
+    attempts: int = 1
+    verify: bool = False
+    cafile: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RealServer:
+    """A real server as the operator wrote it, in one virtual.
+
+    `key` is the kernel's (port already forced to the service's port for gate and ipip, as
+    ipvsadm does); `check` carries its own address and port. `name` is the text of the
+    configuration after resolution, `ADDRESS:PORT` (the port as written; without one, the
+    service's), used by operators to name it.
+    """
+
+    key: DestinationKey
+    forwarding: Forwarding
+    weight: int
+    check: Check
+    u_threshold: int = 0
+    l_threshold: int = 0
+
+    @property
+    def name(self) -> str:
+        """`address:port` as operators and `ipvsadm -Ln` name it."""
+        return str(self.key)
+
+
+@dataclass(frozen=True, slots=True)
+class Virtual:
+    """A `virtual=` block: the service, its real servers and its policy.
+
+    `fall` is failurecount, `rise` the passes needed to come back (ldirectord: 1).
+    `quiescent`: a failed real stays in the table at weight 0, else it is removed.
+    `fallback` is the sorry server, in the table (weight 1) only while no real is up.
+    `quorum` and `hysteresis` are keepalived's, over the sum of weights of live reals; the
+    service is up from quorum + hysteresis and down below quorum - hysteresis (or at 0).
+    `cleanstop`: the service is removed when the daemon stops.
+    """
+
+    service: VirtualService
+    reals: tuple[RealServer, ...]
+    fallback: RealServer | None = None
+    quiescent: bool = True
+    fall: int = 1
+    rise: int = 1
+    quorum: int = 1
+    hysteresis: int = 0
+    cleanstop: bool = True
+
+    @property
+    def key(self) -> ServiceKey:
+        """Identity of the service."""
+        return self.service.key
