@@ -1,0 +1,163 @@
+"""What lvsd and keepalived 2.2.7 make of each other besides the usual pair.
+
+Differences of keepalived's that are stated here: it drops an advert whose VIP list is not its own,
+and one whose version 3 checksum leaves the pseudo-header out.
+"""
+
+from ipaddress import ip_address
+
+import pytest
+
+from lvsd.core.model import Vip
+from tests.interop.capture import Capture
+from tests.interop.peers import Keepalived
+
+pytestmark = [pytest.mark.interop, pytest.mark.netns]
+
+VIP = "10.77.0.100"
+FIRST, SECOND = ip_address("10.77.0.1"), ip_address("10.77.0.2")
+#: Own address 10.77.0.1, peer 10.77.0.2.
+UNICAST = "unicast_src_ip 10.77.0.{}\n unicast_peer {{\n 10.77.0.{}\n }}"
+
+
+@pytest.fixture
+def wire(network):
+    """What the client's interface hears."""
+    capture = Capture(network.client)
+    yield capture
+    capture.close()
+
+
+def vips(*addresses):
+    return tuple(Vip(ip_address(address), 32) for address in addresses)
+
+
+def heard(director):
+    return director.states()[0]["counters"]
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_unicast_hands_over_from_lvsd(network, version):
+    first, second = network.pair()
+    first.start(network.router(version=version, priority=150, source=FIRST, peers=(SECOND,)))
+    more = UNICAST.format(2, 1)
+    with Keepalived(network, second, VIP, version=version, more=more) as peer:
+        network.eventually(lambda: first.state() == "master" and peer.state == "backup")
+        network.eventually(first.holds)
+        probe = network.ping()
+
+        assert first.stop() == 0
+        network.eventually(lambda: peer.state == "master" and second.holds())
+
+        assert probe.longest_gap() < 0.2
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_unicast_hands_over_from_keepalived(network, version):
+    first, second = network.pair()
+    more = UNICAST.format(1, 2)
+    with Keepalived(network, first, VIP, version=version, priority=150, more=more) as peer:
+        network.eventually(first.holds)
+        second.start(network.router(version=version, source=SECOND, peers=(FIRST,)))
+        network.eventually(lambda: second.state() == "backup" and second.states()[0]["master"])
+
+        peer.stop()
+
+        network.eventually(lambda: second.state() == "master" and second.holds())
+    assert second.states()[0]["reason"] == f"{FIRST} gave up"
+
+
+def test_of_equal_priorities_a_running_master_keeps_its_role_whatever_its_address(network, wire):
+    """Backups accept an equal priority (RFC 5798 §6.4.2), so nothing moves."""
+    first, second = network.pair()
+    first.start(network.router(priority=100))  # the lower address
+    network.eventually(lambda: first.state() == "master" and first.holds())
+    with Keepalived(network, second, VIP, priority=100) as peer:
+        network.eventually(lambda: peer.state == "backup")
+        wire.wait_adverts("10.77.0.1", 5)
+
+        assert peer.state == "backup"
+        assert first.state() == "master"
+
+
+def test_equal_masters_that_meet_settle_on_the_higher_address(network):
+    first, second = network.pair()
+    network.plug(second, connected=False)
+    first.start(network.router(priority=100))
+    with Keepalived(network, second, VIP, priority=100) as peer:
+        network.eventually(lambda: first.state() == "master" and peer.state == "master")
+
+        network.plug(second, connected=True)
+
+        network.eventually(lambda: first.state() == "backup" and not first.holds())
+        assert peer.state == "master"
+        assert second.holds()
+
+
+def test_a_better_keepalived_with_nopreempt_leaves_lvsd_master(network, wire):
+    first, second = network.pair()
+    first.start(network.router(priority=100))
+    network.eventually(lambda: first.state() == "master")
+    with Keepalived(network, second, VIP, priority=150, more="nopreempt") as peer:
+        network.eventually(lambda: peer.state == "backup")
+        wire.wait_adverts("10.77.0.1", 5)
+
+        assert peer.state == "backup"
+        assert first.state() == "master"
+
+
+def test_a_better_lvsd_with_nopreempt_leaves_keepalived_master(network, wire):
+    first, second = network.pair()
+    with Keepalived(network, second, VIP, priority=100) as peer:
+        network.eventually(second.holds)
+        first.start(network.router(priority=150, preempt=False))
+        network.eventually(lambda: first.state() == "backup" and first.states()[0]["master"])
+        wire.wait_adverts("10.77.0.2", 5)
+
+        assert first.state() == "backup"
+        assert peer.state == "master"
+
+
+def test_keepalived_drops_another_vip_list_and_lvsd_does_not(network, wire):
+    """Two masters by keepalived's choice; lvsd yields as soon as the better one speaks."""
+    first, second = network.pair()
+    first.start(network.router(priority=150, addresses=vips(VIP, "10.77.0.101")))
+    network.eventually(lambda: first.state() == "master")
+    with Keepalived(network, second, VIP, priority=100) as peer:
+        network.eventually(lambda: peer.state == "master")
+        wire.wait_adverts("10.77.0.2", 3)
+
+        assert first.state() == "master"
+
+
+def test_lvsd_obeys_a_better_keepalived_with_another_vip_list(network):
+    first, second = network.pair()
+    first.start(network.router(priority=100, addresses=vips(VIP, "10.77.0.101")))
+    network.eventually(lambda: first.state() == "master")
+    with Keepalived(network, second, VIP, priority=150) as peer:
+        network.eventually(lambda: first.state() == "backup")
+
+        assert peer.state == "master"
+        assert not heard(first)["rejected_checksum"]
+
+
+def test_keepalived_rejects_version_3_without_the_pseudo_header(network):
+    first, second = network.pair()
+    first.start(network.router(version=3, priority=150, v3checksumasv2=True))
+    network.eventually(lambda: first.state() == "master")
+    with Keepalived(network, second, VIP, version=3, priority=100) as peer:
+        network.eventually(lambda: peer.state == "master")
+
+        assert "hecksum" in peer.log
+
+
+def test_keepalived_s_checksum_has_the_pseudo_header_and_status_says_so(network):
+    first, second = network.pair()
+    with Keepalived(network, first, VIP, version=3, priority=150):
+        network.eventually(first.holds)
+        second.start(network.router(version=3, v3checksumasv2=True))
+        network.eventually(lambda: second.state() == "backup" and second.states()[0]["master"])
+
+        network.eventually(lambda: second.states()[0]["checksum_reading"])
+        assert "without" not in second.states()[0]["checksum_reading"]
+        assert not heard(second)["rejected_checksum"]
