@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -41,6 +42,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--seeds", type=int, default=seeds, help=f"stories to play ({seeds})")
     group.addoption("--seed", type=int, help="play the story of this seed only")
     group.addoption("--rewrite", action="store_true", help="write the traces of the scenarios anew")
+
+
+def pytest_configure() -> None:
+    """A run in the background ignores ^C, and the programs under test would inherit that."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

@@ -242,9 +242,7 @@ def test_a_plan_of_a_bad_file_is_exit_1(daemon: Daemon, capsys: pytest.CaptureFi
 
 def test_watch_repeats_until_interrupted(daemon: Daemon) -> None:
     argv = [sys.executable, "-m", "lvsd", "status", "--watch", "--json", "--socket", daemon.path]
-    # A test run in the background ignores ^C, and programs inherit that.
-    heed = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **heed) as watching:
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as watching:
         assert watching.stdout is not None
         assert watching.stderr is not None
         lines = [watching.stdout.readline() for _ in range(2)]

@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from tests.lab.family import children
+
 PATIENCE = 20.0
 ONE = "checktimeout=1\nvirtual=192.0.2.1:80\n\treal=192.0.2.4:80 gate\n\tchecktype=on\n"
 TWO = ONE + "virtual=192.0.2.2:80\n\treal=192.0.2.4:80 gate\n\tchecktype=on\n"
@@ -60,12 +62,8 @@ class Daemon:
         return [json.loads(line)["event"] for line in said.splitlines()]
 
     def child(self) -> int:
-        listed = subprocess.run(
-            ["ps", "-o", "pid=,args=", "--ppid", str(self.process.pid)],
-            capture_output=True,
-            text=True,
-        ).stdout
-        return next(int(row.split()[0]) for row in listed.splitlines() if "director" in row)
+        family = children(self.process.pid).items()
+        return next(pid for pid, (_, line) in family if "director" in line)
 
     def stop(self) -> None:
         if self.process.poll() is None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.lab.family import children
 from tests.netns.network import HERE, ROOT, eventually
 
 
@@ -52,13 +53,8 @@ class Daemon:
         return [json.loads(line)["type"] for line in lines]
 
     def child(self):
-        listed = subprocess.run(
-            ["ps", "-o", "pid=,comm=", "--ppid", str(self.process.pid)],
-            capture_output=True,
-            text=True,
-        ).stdout
-        rows = [line.split() for line in listed.splitlines()]
-        return next((int(pid) for pid, name in rows if name != "lvsd-guard"), None)
+        family = children(self.process.pid).items()
+        return next((pid for pid, (name, _) in family if name != "lvsd-guard"), None)
 
     def ask(self, path="/v1/status"):
         with socket.socket(socket.AF_UNIX) as sock:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lvsd.control.client import Unreachable, request
+from tests.lab.family import children
 from tests.lab.topology import Process, Topology, wait_until
 
 #: Starting Python costs seconds under emulation.
@@ -116,8 +117,7 @@ class Director:
     def children(self) -> list[int]:
         """The process ids of guard and child."""
         assert self.process is not None
-        path = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        return [int(word) for word in path.read_text().split()]
+        return list(children(self.process.pid))
 
     def log(self) -> str:
         """What the daemon has written so far."""

@@ -17,6 +17,7 @@ from typing import Any
 
 from lvsd.core.model import RouterConfig, Vip
 from lvsd.daemon.messages import router_to_wire
+from tests.lab.family import children
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -90,10 +91,7 @@ class Director:
 
     def children(self) -> dict[str, int]:
         """Process names to ids: the guard and the child."""
-        found = subprocess.run(
-            ["ps", "-o", "comm=,pid=", "--ppid", str(self.pid)], capture_output=True, text=True
-        )
-        return {name: int(pid) for name, pid in map(str.split, found.stdout.splitlines())}
+        return {name: pid for pid, (name, _) in children(self.pid).items()}
 
     def python(self, script: str) -> None:
         """Run a few lines inside the namespace."""
@@ -233,7 +231,9 @@ class Network:
         ip("-n", namespace, "link", "set", "eth0", "up")
         # An IPv6 link-local address is usable at once only without duplicate detection.
         subprocess.run(
-            ["ip", "netns", "exec", namespace, "sysctl", "-qw", "net.ipv6.conf.eth0.accept_dad=0"],
+            ["ip", "netns", "exec", namespace, "tee", "/proc/sys/net/ipv6/conf/eth0/accept_dad"],
+            input=b"0",
+            stdout=subprocess.DEVNULL,
             check=True,
         )
         return namespace

@@ -213,7 +213,6 @@ def _relieved(vr: VirtualRouter, reason: str, now: float) -> Stepped:
 
 
 def _carry_on(vr: VirtualRouter, reason: str, now: float) -> Stepped:
-    """Nobody relieved us: MASTER as before, and heard at once."""
-    vr = replace(vr, relieve_at=None, relieved_by="", master=vr.source)
-    vr, effects = send_advert(vr, effective_priority(vr), now)
-    return vr, (*effects, StepDownFailed(reason))
+    """Nobody relieved us: MASTER as before, and an advert is due at once."""
+    vr = replace(vr, relieve_at=None, relieved_by="", master=vr.source, adver_at=now)
+    return vr, (StepDownFailed(reason),)

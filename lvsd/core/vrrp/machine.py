@@ -65,7 +65,6 @@ from lvsd.core.vrrp.router import (
     desired,
     effective_priority,
     faults,
-    next_deadline,
     patience,
     waiting,
 )
@@ -108,7 +107,8 @@ def _dispatch(vr: VirtualRouter, event: Event, now: float) -> Stepped:
         case StepDown():
             return step_down(vr, now)
         case Resume():
-            return resume(vr, now)
+            leaving = vr.relieve_at is not None
+            return _going_on(resume(vr, now), now) if leaving else resume(vr, now)
         case VipsReleased():
             return vips_released(vr)
         case AdvertRejected(reason=reason):
@@ -120,11 +120,6 @@ def _dispatch(vr: VirtualRouter, event: Event, now: float) -> Stepped:
         case DeadlineReached():
             vr, said = reconsider(vr, believed(vr, now), now) if vr.pending else (vr, ())
             after, effects = _on_deadline(vr, event, now)
-            # A step-down that nobody answered gives way to what was due meanwhile.
-            while after is not vr and (due := next_deadline(after)) is not None and due <= now:
-                vr = after
-                after, more = _on_deadline(vr, event, now)
-                effects += more
             return after, said + effects
         case NeighbourAnnounced():
             return (claimed if vr.relieve_at is None else relief)(vr, event, now)
@@ -154,12 +149,21 @@ def _on_advert(vr: VirtualRouter, event: AdvertReceived, now: float) -> Stepped:
 
 def _on_deadline(vr: VirtualRouter, event: DeadlineReached, now: float) -> Stepped:
     if vr.relieve_at is not None:
-        return relief(vr, event, now)
+        return _going_on(relief(vr, event, now), now)
     if vr.state is State.BACKUP:
         return _backup_deadline(vr, now)
     if vr.state is State.MASTER:
         return master_deadline(vr, now)
     return _initialize_deadline(vr, now)
+
+
+def _going_on(stepped: Stepped, now: float) -> Stepped:
+    """A step-down that failed: what a MASTER had to do meanwhile is done now."""
+    vr, effects = stepped
+    if vr.state is not State.MASTER or vr.relieve_at is not None:
+        return vr, effects
+    vr, more = master_deadline(vr, now)
+    return vr, more + effects
 
 
 def _serving(vr: VirtualRouter) -> bool:
