@@ -57,6 +57,7 @@ class Vm:
         self.folder.chmod(0o755)
         (self.folder / "results").mkdir()
         self._pack()
+        self._name_kernel()
         (self.folder / "guest.sh").write_text(self._script())
         self._reaper = Reaper()
         self._deadline = time.monotonic() + self.timeout
@@ -129,7 +130,16 @@ class Vm:
 
     def _path(self) -> str:
         here = Path(sys.executable).parent
-        return f"{self.tree.tools}:{here}:{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+        tools = f"{self.folder}/bin:{self.tree.tools}"
+        return f"{tools}:{here}:{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+
+    def _name_kernel(self) -> None:
+        """virtme-ng learns a kernel's version from `file` or `strings`; a bare host has neither."""
+        (self.folder / "bin").mkdir()
+        program = self.folder / "bin" / "file"
+        version = self.tree.kernel.name.removeprefix("vmlinuz-")
+        program.write_text(f"#!/bin/sh\necho 'Linux kernel, version {version}'\n")
+        program.chmod(0o755)
 
     def _vng(self) -> list[str]:
         kernel, root = self.tree.kernel, self.tree.root
