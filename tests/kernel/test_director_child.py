@@ -67,6 +67,8 @@ async def test_the_child_keeps_the_kernels_table_from_start_to_stop(
         assert (await weights(kernel))["192.0.2.1:80"] == [0]
         web.status = 200
         await c.until(lambda s: s["virtuals"][0]["reals"][0]["health"] == "up")
+        while (await weights(kernel))["192.0.2.1:80"] != [3]:
+            await c.status()  # the applier is a moment behind the verdict
 
         await c.kill()
         c.said.clear()

@@ -29,8 +29,12 @@ from tests.lab.reaper import Reaper, kill_group
 from tests.lab.tree import CHECKOUT, SITE, LabError, Tree, cache, compile_all, run, which
 
 LEAVE_OUT = (".git", ".venv", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis")
-MODULES = (
-    "ip_vs ip_vs_rr ip_vs_wrr ip_vs_lc ip_vs_wlc ip_vs_sh ip_vs_mh veth bridge ipip ip6_tunnel"
+# Every scheduler beforehand: the kernel loads a missing one with the IPVS mutex held, and when
+# that module registers with the namespaces (lblc, lblcr) while one is being removed, both wait
+# for each other for ever.
+SCHEDULERS = "rr wrr lc wlc lblc lblcr dh sh sed nq fo ovf mh"
+MODULES = " ".join(
+    ("ip_vs veth bridge ipip ip6_tunnel", *(f"ip_vs_{name}" for name in SCHEDULERS.split()))
 )
 KVM_PROBE_LIMIT = 10.0
 
