@@ -128,9 +128,10 @@ class Child:
         heart = asyncio.create_task(self._beat(), name="heartbeat")
         try:
             while (message := await messages.receive(reader)) is not None:
-                self._heard = True
-                if isinstance(message, Pong):
+                # Pings sent before the first word waited for a program that was still starting.
+                if not self._heard or isinstance(message, Pong):
                     self._unanswered = 0
+                self._heard = True
                 if isinstance(message, Stopped):
                     self._stopped.set()
                 self._parent.child_said(message)
