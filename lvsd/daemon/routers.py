@@ -41,10 +41,10 @@ from lvsd.core.vrrp import (
 from lvsd.daemon.applier import VipApplier, Wish
 from lvsd.daemon.chronicle import Chronicle, Observer
 from lvsd.daemon.ears import DRAIN, Ears
-from lvsd.daemon.guard import Guard, Ward
+from lvsd.daemon.guard import Guard
 from lvsd.daemon.herald import Herald
 from lvsd.daemon.recorder import Recorder
-from lvsd.daemon.wards import make_ward
+from lvsd.daemon.wards import Wards
 from lvsd.linux.link import BoundAddress, Links
 from lvsd.linux.rtnl import AddressSocket
 from lvsd.linux.wire import BATCH
@@ -60,9 +60,9 @@ class Routers:
         self._recorder = recorder or Recorder()
         self.links = Links(self)
         self._observer = observer
-        self._guard = guard
         self._kernel = AddressSocket()
         self._applier = VipApplier(self.links, self._kernel, self._report)
+        self._wards = Wards(guard, self.links, self._applier)
         self._loop = asyncio.get_running_loop()
         self._chronicle = Chronicle(observer, self._loop.time)
         self._ears = Ears(self.links, self._loop, self._wake)
@@ -79,7 +79,6 @@ class Routers:
         self._ready = False
         self._tracks: dict[tuple[TrackKind, str], TrackChanged] = {}
         self._shown: dict[Key, tuple[Any, ...]] = {}
-        self._wards: dict[Key, tuple[tuple[Any, ...], Ward]] = {}
 
     # --- facts ------------------------------------------------------------------------------
 
@@ -226,7 +225,7 @@ class Routers:
     def _settle(self) -> None:
         """Bring what must be true in line with the wish: guard, addresses, sockets, newcomers."""
         desired = self.core.desired()
-        self._tell_guard(desired)
+        self._wards.tell(self.core.routers, desired)
         if desired != self._desired:
             self._desired = desired
             self._listen(desired)
@@ -317,29 +316,6 @@ class Routers:
                     self._chronicle.effect(key, vr, effect)
 
     # --- levels -----------------------------------------------------------------------------
-
-    def _tell_guard(self, desired: Mapping[Key, tuple[Vip, ...]]) -> None:
-        """Keep the guard's picture exact; it costs a comparison while nothing changes."""
-        wards: dict[Key, tuple[tuple[Any, ...], Ward]] = {}
-        changed = False
-        for key, vr in self.core.routers.items():
-            interface = self.links.interface(vr.config.interface)
-            vips = desired.get(key, ())
-            if interface is None or (not vips and vr.state is not State.MASTER):
-                continue
-            facts = (vr.config, vr.source, interface, vips, self._applier.revision)
-            known = self._wards.get(key)
-            if known is None or known[0] != facts:
-                ward = make_ward(vr, interface, self._applier.deletions(key, vips))
-                changed = changed or known is None or known[1] != ward
-                known = (facts, ward)
-            wards[key] = known
-        changed = changed or wards.keys() != self._wards.keys()
-        self._wards = wards
-        if changed:
-            self._guard.update(tuple(ward for _, ward in wards.values()))
-        else:
-            self._guard.retry()
 
     def _show(self) -> None:
         shown = {

@@ -6,11 +6,15 @@ of changes, and told before the kernel is asked for the VIPs.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv6Address
+from typing import Any
 
 from lvsd.core import packet
-from lvsd.core.model import Family
+from lvsd.core.model import Family, Vip
 from lvsd.core.vrrp import (
+    Key,
+    State,
     VirtualRouter,
     advertisement,
     desired,
@@ -18,9 +22,45 @@ from lvsd.core.vrrp import (
     hops,
     relief_timeout,
 )
-from lvsd.daemon.guard import Packet, Ward
+from lvsd.daemon.applier import VipApplier
+from lvsd.daemon.guard import Guard, Packet, Ward
 from lvsd.linux import bpf
-from lvsd.linux.link import Interface
+from lvsd.linux.link import Interface, Links
+
+
+class Wards:
+    """Keeps the guard's picture exact; it costs a comparison while nothing changes."""
+
+    def __init__(self, guard: Guard, links: Links, applier: VipApplier) -> None:
+        self._guard = guard
+        self._links = links
+        self._applier = applier
+        self._wards: dict[Key, tuple[tuple[Any, ...], Ward]] = {}
+
+    def tell(
+        self, routers: Mapping[Key, VirtualRouter], desired: Mapping[Key, tuple[Vip, ...]]
+    ) -> None:
+        """To be called before the applier is told of the same wish."""
+        wards: dict[Key, tuple[tuple[Any, ...], Ward]] = {}
+        changed = False
+        for key, vr in routers.items():
+            interface = self._links.interface(vr.config.interface)
+            vips = desired.get(key, ())
+            if interface is None or (not vips and vr.state is not State.MASTER):
+                continue
+            facts = (vr.config, vr.source, interface, vips, self._applier.revision)
+            known = self._wards.get(key)
+            if known is None or known[0] != facts:
+                ward = make_ward(vr, interface, self._applier.deletions(key, vips))
+                changed = changed or known is None or known[1] != ward
+                known = (facts, ward)
+            wards[key] = known
+        changed = changed or wards.keys() != self._wards.keys()
+        self._wards = wards
+        if changed:
+            self._guard.update(tuple(ward for _, ward in wards.values()))
+        else:
+            self._guard.retry()
 
 
 def make_ward(vr: VirtualRouter, interface: Interface, deletions: tuple[bytes, ...]) -> Ward:
