@@ -52,6 +52,8 @@ EVENTS: dict[str, str] = {
     " a minute per address.",
     "lower_priority_heard": "A master heard a lower priority; told by `lvsd events` alone.",
     "address_list_differed": "The master advertises other addresses than this director has.",
+    "checksum_reading_differed": "A neighbour makes the checksum of version 3 over IPv4 otherwise;"
+    " `reason` names the word that aligns it. Nothing is discarded.",
     "monitor_lost": "The kernel's notices overflowed or ended; everything is read afresh.",
     "vips_bound": "The kernel confirmed the addresses of a virtual router.",
     "vips_failed": "The kernel refused an address of a virtual router; it stops advertising.",

@@ -124,8 +124,9 @@ def _router(router: RouterConfig) -> str:
     if router.syncdaemon is not None:
         members.append(("syncdaemon", render_sync(router)))
     for track in router.tracks:
-        weight = f" weight {track.weight}" if track.weight else ""
-        members.append(("track", f"{track.kind} {track.name}{weight}"))
+        weight = f" weight {track.weight}" if track.weight or track.reverse else ""
+        reverse = " reverse" if track.reverse else ""
+        members.append(("track", f"{track.kind} {track.name}{weight}{reverse}"))
     if router.notify:
         members.append(("notify", _argv(router.notify)))
     members.append(("lease", _yesno(router.lease)))

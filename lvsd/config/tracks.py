@@ -122,11 +122,14 @@ def _track(setting: Setting, known: Known) -> Track:
         listed = ", ".join(kinds)
         raise BadValue(f"track needs one of {listed}, not {words[0]}{proposal(words[0], kinds)}")
     kind = TrackKind(words[0])
-    if len(words) not in (2, 4) or (len(words) == 4 and words[2] != "weight"):
-        raise BadValue(f"write track={kind} NAME or track={kind} NAME weight N")
+    options = words[2:]
+    reverse = options[2:] == ["reverse"]
+    expected = ["weight", *options[1:2], *["reverse"] * reverse] if options else []
+    if len(words) < 2 or len(options) == 1 or options != expected:
+        raise BadValue(f"write track={kind} NAME or track={kind} NAME weight N [reverse]")
     name = words[1]
     offset = setting.value.index(name, len(words[0]))
-    weight = _weight(words[3]) if len(words) == 4 else 0
+    weight = _weight(options[1]) if options else 0
     if kind is TrackKind.INTERFACE:
         name = interface_name(name)
     elif kind in known.blocks and name not in known.blocks[kind]:
@@ -141,7 +144,7 @@ def _track(setting: Setting, known: Known) -> Track:
         if not weight:
             text = "a tracked virtual needs a weight (such as weight -40): without one, dead real"
             raise BadValue(f"{text} servers would put both directors out of service")
-    return Track(kind, name, weight)
+    return Track(kind, name, weight, reverse)
 
 
 def _weight(text: str) -> int:

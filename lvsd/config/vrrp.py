@@ -84,9 +84,12 @@ ROUTER = (
         "receives in any state. Port 8848, TTL 1 and group 224.0.0.81 unless told otherwise.",
         origin="keepalived"),
     row("R", "track", "text", "",
-        "interface, script, process or file, NAME, [weight N]; or virtual ADDRESS:PORT weight N. "
-        "Without weight a failure is a fault. A file fails while it holds another number than 0; "
-        "with a weight, number times weight is added to the priority, and -254 or less is a fault.",
+        "interface, script, process or file, NAME, [weight N [reverse]]; or virtual ADDRESS:PORT "
+        "weight N [reverse]. Without weight, or with weight 0, a failure is a fault. A positive "
+        "weight is added to the priority while the object is up, a negative one while it is down. "
+        "A file fails while it holds another number than 0; with a weight, number times weight is "
+        "added, and -254 or less is a fault. With reverse the weight is subtracted when it would "
+        "be added; with weight 0 reverse the object being up (a file holding 0) is the fault.",
         origin="keepalived", many=True),
     row("R", "notify", "argv", "",
         "Program to run on each change of state, with the words INSTANCE, NAME, STATE and "
@@ -135,7 +138,7 @@ ROUTER = (
         origin="keepalived", bounds=(0, 3600)),
     row("R", "v3checksumasv2", "yesno", "no",
         "Version 3 over IPv4: send a checksum without pseudo-header, as RFC 9568 reads it. Both "
-        "readings are accepted; lvsd status tells which one a neighbour uses if it is not ours.",
+        "readings are accepted; log and status tell which one a neighbour uses if it is not ours.",
         origin="keepalived", bare=True),
     row("R", "lowerprionoadvert", "yesno", "no",
         "A master does not answer a director of lower priority that claims to be master.",

@@ -13,6 +13,7 @@ from lvsd import log
 from lvsd.core.vrrp import (
     AddressListDiffers,
     AdvertRejected,
+    ChecksumReadingDiffers,
     DuplicateOwnerHeard,
     Effect,
     Event,
@@ -25,6 +26,7 @@ from lvsd.core.vrrp import (
     VipsFailed,
     VipsLost,
     VirtualRouter,
+    checksum_advice,
     reported_state,
 )
 
@@ -82,6 +84,9 @@ class Chronicle:
                 listed = ",".join(map(str, theirs))
                 heard = {"source": str(source), "theirs": listed}
                 self._warn("address_list_differed", fields | heard)
+            case ChecksumReadingDiffers(source, pseudo_header):
+                advice = checksum_advice(pseudo_header)
+                self.complain(key, "checksum_reading_differed", advice, source=str(source))
 
     def event(self, key: Key, event: Event, vr: VirtualRouter | None) -> None:
         """Tell of an event that is news; others are ignored."""

@@ -150,12 +150,13 @@ class Ears:
     def _claims(
         self, listener: NeighbourListener, routers: VirtualRouters, limit: int
     ) -> list[tuple[Key, Event]]:
-        """Announcements by others, as events of the routers that hold the address there."""
-        interface = self._links.interface(listener.interface)
+        """Announcements by other hosts, as events of the routers that hold the address there."""
         events: list[tuple[Key, Event]] = []
         for frame in listener.receive(limit):
             claim = packet.announced_address(frame)
-            if claim is None or interface is None or claim[0] == interface.mac:
+            # Linux may ask and answer for an address out of any interface on the network (ARP
+            # flux): what comes back with a MAC of this host is no stranger's.
+            if claim is None or self._links.ours(claim[0]):
                 continue
             for key, vips in routers.desired().items():
                 if any(v.address == claim[1] for v in vips):

@@ -231,7 +231,8 @@ def router_from_wire(wire: Mapping[str, Any]) -> RouterConfig:
     for program in [name for name in known if name.startswith("notify")]:
         w[program] = tuple(w.get(program, ()))
     w["tracks"] = tuple(
-        Track(TrackKind(t["kind"]), t["name"], t["weight"]) for t in w.get("tracks", ())
+        Track(TrackKind(t["kind"]), t["name"], t["weight"], t.get("reverse", False))
+        for t in w.get("tracks", ())
     )
     return RouterConfig(**w)
 

@@ -276,8 +276,9 @@ class Routers:
         self._inbox.extend((key, told) for told in self._tracks.values())
         for track in config.tracks:
             if track.kind is TrackKind.INTERFACE:
-                self._inbox.append((key, TrackChanged(track, self._up(track.name))))
-        self._inbox.append((key, LinkChanged(self._up(config.interface))))
+                up, exists = self._link(track.name)
+                self._inbox.append((key, TrackChanged(track, up, exists=exists)))
+        self._inbox.append((key, LinkChanged(*self._link(config.interface))))
         self._inbox.append((key, SourceChanged(self._source(config))))
         self._inbox.append((key, ServicesReady(self._ready)))
 
@@ -329,18 +330,19 @@ class Routers:
     def _tell_interface(self, name: str) -> None:
         """Link, source and interface tracks of the routers concerned."""
         self._ears.fit(vr.config for vr in self.core.routers.values())
-        up = self._up(name)
+        up, exists = self._link(name)
         for key, vr in self.core.routers.items():
             if vr.config.interface == name:
-                self._inbox.append((key, LinkChanged(up)))
+                self._inbox.append((key, LinkChanged(up, exists)))
                 self._inbox.append((key, SourceChanged(self._source(vr.config))))
             for track in vr.config.tracks:
                 if track.kind is TrackKind.INTERFACE and track.name == name:
-                    self._inbox.append((key, TrackChanged(track, up)))
+                    self._inbox.append((key, TrackChanged(track, up, exists=exists)))
 
-    def _up(self, name: str) -> bool:
+    def _link(self, name: str) -> tuple[bool, bool]:
+        """Whether an interface is up, and whether there is one."""
         interface = self.links.interface(name)
-        return interface is not None and interface.up
+        return interface is not None and interface.up, interface is not None
 
     def _source(self, config: RouterConfig) -> IPAddress | None:
         if config.source is not None:

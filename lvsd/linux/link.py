@@ -97,6 +97,10 @@ class Links:
         """The interface of that name, None while there is none."""
         return self._interfaces.get(self._index.get(name, 0))
 
+    def ours(self, mac: bytes) -> bool:
+        """Whether an interface of this network namespace, whichever, has this MAC."""
+        return any(mac) and any(mac == interface.mac for interface in self._interfaces.values())
+
     def exists(self, index: int) -> bool:
         """Whether there is an interface of that index, under whatever name."""
         return index in self._interfaces

@@ -40,6 +40,25 @@ def test_processes_and_files_are_tracked_by_name(load_text):
     assert load_text(render(config)) == config
 
 
+def test_weights_are_reversed_as_in_keepalived(load_text):
+    lines = "\ttrack=process web weight 0 reverse\n\ttrack=process ssh weight 20 reverse\n"
+    config = load_text(BLOCKS + PAIR + lines)
+
+    assert config.routers[0].tracks == (
+        Track(TrackKind.PROCESS, "web", 0, reverse=True),
+        Track(TrackKind.PROCESS, "ssh", 20, reverse=True),
+    )
+    assert load_text(render(config)).routers == config.routers
+
+
+@pytest.mark.parametrize("words", ["reverse", "weight 5 revers", "weight 5 reverse 1", "weight"])
+def test_reverse_stands_behind_a_weight(load_text, words):
+    with pytest.raises(ConfigError) as caught:
+        load_text(BLOCKS + PAIR + f"\ttrack=process web {words}\n")
+    text = "write track=process NAME or track=process NAME weight N [reverse]"
+    assert [e.text for e in caught.value.errors if "weight N" in e.text] == [text]
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

@@ -104,3 +104,15 @@ def test_a_backup_believes_a_change_before_it_takes_over() -> None:
     assert bench.state is State.INITIALIZE
     bench.do(VipsReleased())
     assert next_deadline(bench.vr) is None
+
+
+def test_that_an_interface_is_gone_is_said_at_once_but_believed_after_the_delay() -> None:
+    bench = master(lease=False, interfacedowndelay=1.5)
+    start = bench.now
+
+    bench.do(LinkChanged(False))
+    bench.do(LinkChanged(False, exists=False), start + 1.0)
+    assert bench.state is State.MASTER
+    run(bench, start + 1.5)
+
+    assert faults(bench.vr) == ("interface eth0 does not exist",)

@@ -9,9 +9,12 @@ from lvsd.core.packet import Reason
 from lvsd.core.vrrp import (
     AdvertReceived,
     AdvertRejected,
+    ChecksumReadingDiffers,
     ChildLost,
+    Reconfigured,
     Startup,
     TrackChanged,
+    checksum_advice,
     checksum_reading,
     notes,
     priority_parts,
@@ -104,3 +107,48 @@ def test_the_other_reading_of_the_checksum_is_noted() -> None:
             assert checksum_reading(bench.vr) == reading
             assert any(reading in note for note in notes(bench.vr)) is (theirs is not ours)
     assert checksum_reading(backup().vr) == ""
+
+
+def reads(bench: Bench, pseudo_header: bool):
+    """The effects of an advert whose checksum is made that way."""
+    event = advert(200, version=3)
+    return bench.do(AdvertReceived(HIGH, replace(event.advert, pseudo_header=pseudo_header)))
+
+
+def test_a_peer_that_begins_to_read_the_checksum_otherwise_is_told_once() -> None:
+    for ours in (True, False):
+        bench = backup(version=3, v3checksumasv2=not ours)
+        told = (ChecksumReadingDiffers(HIGH, not ours),)
+
+        assert reads(bench, ours) == ()
+        assert reads(bench, not ours) == told
+        assert reads(bench, not ours) == ()
+        assert reads(bench, ours) == ()
+        assert reads(bench, not ours) == told
+
+
+def test_the_reading_is_compared_anew_when_ours_changes() -> None:
+    bench = backup(version=3)
+    reads(bench, True)
+    bench.do(Reconfigured(replace(bench.vr.config, v3checksumasv2=True)))
+
+    assert reads(bench, True) == (ChecksumReadingDiffers(HIGH, True),)
+
+
+def test_the_checksum_of_version_2_has_one_reading() -> None:
+    assert backup().do(advert(200)) == ()
+
+
+def test_the_advice_names_the_word_that_aligns_us() -> None:
+    assert checksum_advice(True) == (
+        "sends checksums with pseudo-header; v3checksumasv2=no would do so too"
+    )
+    assert checksum_advice(False).endswith("v3checksumasv2=yes would do so too")
+
+
+def test_a_missing_interface_is_named_as_such() -> None:
+    eth1 = Track(TrackKind.INTERFACE, "eth1", -5)
+    bench = backup(tracks=(eth1,))
+    bench.do(TrackChanged(eth1, False, exists=False))
+
+    assert priority_parts(bench.vr)[1] == "interface eth1 -5 (does not exist)"

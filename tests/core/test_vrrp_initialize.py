@@ -115,6 +115,7 @@ def test_an_owner_is_master_at_once() -> None:
     ("event", "words"),
     [
         (LinkChanged(False), "interface eth0 is down"),
+        (LinkChanged(False, exists=False), "interface eth0 does not exist"),
         (SourceChanged(None), "interface eth0 has no IPv4 address to send from"),
         (TrackChanged(SCRIPT, False), "script chk is down"),
     ],

@@ -289,7 +289,7 @@ def test_an_interface_that_does_not_exist_is_a_warning_and_a_fault(daemon, capsy
     assert warning in capsys.readouterr().err
     states = [(r["state"], r["reason"]) for r in daemon.status()["vrrp"]]
     assert states[0][0] == "master"
-    assert states[1] == ("fault", "interface eth7 is down")
+    assert states[1] == ("fault", "interface eth7 does not exist")
     daemon.conf.write_text(GOOD)
     assert cli.main(["reload", "--socket", f"{daemon.folder}/s"]) == 0
     assert daemon.serves()

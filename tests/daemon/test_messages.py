@@ -21,7 +21,7 @@ FULL = replace(
     source=ip_address("fe80::1"),
     syncdaemon=("eth1", 51),
     syncoptions=SyncOptions(both=True, maxlen=1000, group=ip_address("ff02::51")),
-    tracks=(Track(TrackKind.SCRIPT, "s", -20),),
+    tracks=(Track(TrackKind.SCRIPT, "s", -20, reverse=True),),
     notify=("/bin/a", "b"),
     notifystop=("/bin/stop",),
     downtimeradverts=5,

@@ -53,12 +53,15 @@ class Track:
 
     A positive weight is added while the object is up, a negative one while it is down
     (keepalived's arithmetic). A file is up while its number is 0; with a weight, number times
-    weight is added. `name` is the interface, the virtual, or the block of the other kinds.
+    weight is added. `reverse` turns what happens around: without weight the object being up is
+    the fault, with one the weight is subtracted when it would be added. `name` is the interface,
+    the virtual, or the block of the other kinds.
     """
 
     kind: TrackKind
     name: str
     weight: int = 0
+    reverse: bool = False
 
 
 @dataclass(frozen=True, slots=True)

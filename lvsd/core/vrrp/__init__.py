@@ -10,6 +10,7 @@ from lvsd.core.vrrp.events import (
     AdvertReceived,
     AdvertRejected,
     Announce,
+    ChecksumReadingDiffers,
     ChildLost,
     DeadlineReached,
     DuplicateOwnerHeard,
@@ -38,7 +39,7 @@ from lvsd.core.vrrp.events import (
     VipsLost,
     VipsReleased,
 )
-from lvsd.core.vrrp.explanation import checksum_reading, notes, priority_parts
+from lvsd.core.vrrp.explanation import checksum_advice, checksum_reading, notes, priority_parts
 from lvsd.core.vrrp.group import Effects, Key, VirtualRouters
 from lvsd.core.vrrp.machine import step
 from lvsd.core.vrrp.reception import receive
@@ -62,6 +63,7 @@ __all__ = [
     "AdvertReceived",
     "AdvertRejected",
     "Announce",
+    "ChecksumReadingDiffers",
     "ChildLost",
     "DeadlineReached",
     "DuplicateOwnerHeard",
@@ -95,6 +97,7 @@ __all__ = [
     "VirtualRouters",
     "advertisement",
     "alarms",
+    "checksum_advice",
     "checksum_reading",
     "counters",
     "desired",

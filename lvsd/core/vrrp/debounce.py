@@ -37,6 +37,19 @@ def held_back(vr: VirtualRouter, event: Event, now: float) -> VirtualRouter | No
     return replace(vr, pending={**vr.pending, name: (up, now + delay)})
 
 
+def noted(vr: VirtualRouter, event: Event) -> VirtualRouter:
+    """The router that knows at once which interfaces exist: for the words, whatever is believed."""
+    match event:
+        case LinkChanged(exists=exists):
+            name = OWN_LINK
+        case TrackChanged(track=track, exists=exists) if track.kind is TrackKind.INTERFACE:
+            name = track.name
+        case _:
+            return vr
+    missing = vr.missing - {name} if exists else vr.missing | {name}
+    return vr if missing == vr.missing else replace(vr, missing=missing)
+
+
 def believed(vr: VirtualRouter, now: float) -> VirtualRouter:
     """The router with every change that has lasted for its delay by `now`."""
     due = {name: up for name, (up, at) in vr.pending.items() if at <= now}

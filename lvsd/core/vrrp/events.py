@@ -68,9 +68,13 @@ class NeighbourAnnounced:
 
 @dataclass(frozen=True, slots=True)
 class LinkChanged:
-    """The instance's interface exists, is up and has a carrier, or not. Assumed up at first."""
+    """The instance's interface exists, is up and has a carrier, or not. Assumed up at first.
+
+    `exists` False goes with `up` False and only changes the words.
+    """
 
     up: bool
+    exists: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,12 +121,13 @@ class LeaseRefreshed:
 class TrackChanged:
     """A tracked object is up or down. Matched by kind and name; the weight is the config's.
 
-    `number` is what a tracked file holds.
+    `number` is what a tracked file holds; `exists` is as for `LinkChanged`, for an interface.
     """
 
     track: Track
     up: bool
     number: int = 0
+    exists: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,6 +269,17 @@ class AddressListDiffers:
     theirs: tuple[IPAddress, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class ChecksumReadingDiffers:
+    """A peer makes version 3's checksum over IPv4 otherwise than we do. Said once per change.
+
+    `pseudo_header` says whether the peer's covers it.
+    """
+
+    source: IPAddress
+    pseudo_header: bool
+
+
 Effect = (
     SendAdvert
     | Announce
@@ -274,4 +290,5 @@ Effect = (
     | LowerPriorityHeard
     | DuplicateOwnerHeard
     | AddressListDiffers
+    | ChecksumReadingDiffers
 )

@@ -8,6 +8,7 @@ from lvsd.core.vrrp.router import (
     LAST_RESORT,
     OWNER,
     VirtualRouter,
+    absent,
     contribution,
     effective_priority,
     known,
@@ -34,6 +35,8 @@ def priority_parts(vr: VirtualRouter) -> tuple[str, ...]:
 def _part(vr: VirtualRouter, track: Track) -> str:
     up = known(vr, track)
     how = "not judged yet" if up is None else "up" if up else "down"
+    if up is False and absent(vr, track):
+        how = "does not exist"
     if track.kind is TrackKind.FILE and up is not None:
         how = f"holds {vr.numbers.get((track.kind, track.name), 0)}"
     return f"{track.kind} {track.name} {contribution(vr, track):+d} ({how})"
@@ -43,8 +46,17 @@ def checksum_reading(vr: VirtualRouter) -> str:
     """How the peer's version 3 checksum is made over IPv4; "" where that is no question."""
     if vr.config.version != 3 or vr.config.family is not Family.INET:
         return ""
-    words = {True: "with pseudo-header", False: "without pseudo-header", None: ""}
-    return words[vr.heard_pseudo_header]
+    return "" if vr.heard_pseudo_header is None else _reading(vr.heard_pseudo_header)
+
+
+def checksum_advice(pseudo_header: bool) -> str:
+    """What a peer does whose reading is not ours, and the word that would align us with it."""
+    word = "no" if pseudo_header else "yes"
+    return f"sends checksums {_reading(pseudo_header)}; v3checksumasv2={word} would do so too"
+
+
+def _reading(pseudo_header: bool) -> str:
+    return "with pseudo-header" if pseudo_header else "without pseudo-header"
 
 
 def notes(vr: VirtualRouter) -> tuple[str, ...]:
@@ -62,10 +74,6 @@ def notes(vr: VirtualRouter) -> tuple[str, ...]:
         found.append(
             f"{vr.heard_from} advertises other addresses: {', '.join(map(str, vr.theirs))}"
         )
-    if vr.heard_pseudo_header is (vr.config.v3checksumasv2 is True):
-        other = "no" if vr.config.v3checksumasv2 else "yes"
-        found.append(
-            f"{vr.heard_from} sends checksums {checksum_reading(vr)}; "
-            f"v3checksumasv2={other} would do so too"
-        )
+    if vr.heard_pseudo_header is vr.config.v3checksumasv2:
+        found.append(f"{vr.heard_from} {checksum_advice(vr.heard_pseudo_header)}")
     return tuple(found)

@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from lvsd.core.model import Family
-from lvsd.core.vrrp.debounce import believed, held_back
+from lvsd.core.vrrp.debounce import believed, held_back, noted
 from lvsd.core.vrrp.departure import (
     change,
     listen,
@@ -32,8 +32,10 @@ from lvsd.core.vrrp.events import (
     AdvertReceived,
     AdvertRejected,
     Announce,
+    ChecksumReadingDiffers,
     ChildLost,
     DeadlineReached,
+    Effect,
     Event,
     LeaseRefreshed,
     LinkChanged,
@@ -97,6 +99,7 @@ def _dispatch(vr: VirtualRouter, event: Event, now: float) -> Stepped:
         case Startup(uptime=uptime):
             return _startup(vr, uptime, now)
         case LinkChanged() | SourceChanged() | TrackChanged() | ServicesReady() | ChildLost():
+            vr = noted(vr, event)
             if (holding := held_back(vr, event, now)) is not None:
                 return holding, ()
             return reconsider(vr, _learn(vr, event), now)
@@ -254,6 +257,8 @@ def _reconfigured(vr: VirtualRouter, event: Reconfigured, now: float) -> Stepped
         vr = replace(vr, leased_at=now, refreshed_at=now - config.advertint)
     if config.version == 2 or config.version != vr.config.version:
         vr = replace(vr, master_interval=config.advertint)
+    if config.v3checksumasv2 != vr.config.v3checksumasv2:
+        vr = replace(vr, heard_pseudo_header=None)  # compared anew with the next advert
     vr = replace(vr, config=config)
     wished = {vip.address for vip in desired(vr)}
     vr = replace(vr, announced=tuple(a for a in vr.announced if a in wished))
@@ -271,21 +276,32 @@ def _reconfigured(vr: VirtualRouter, event: Reconfigured, now: float) -> Stepped
 
 
 def _heard(vr: VirtualRouter, event: AdvertReceived, now: float) -> Stepped:
-    """Count an advert, and say once when a peer's address list differs from ours."""
+    """Count an advert; say once when a peer's checksums, or its addresses, differ from ours."""
     vr = replace(count(vr, "adverts_received"), heard_from=event.source, advert_at=now)
     advert = event.advert
     if advert.priority == 0:
         vr = count(vr, "priority_zero_received")
     if advert.interval != vr.config.advertint:
         vr = count(vr, "interval_differs")
-    if advert.version == 3 and vr.config.family is Family.INET:
-        vr = replace(vr, heard_pseudo_header=advert.pseudo_header)
+    vr, news = _read(vr, event)
     ours = {vip.address for vip in vr.config.addresses}
     if set(advert.addresses) == ours:
-        return replace(vr, differs=False, theirs=()), ()
-    news = () if vr.differs else (AddressListDiffers(event.source, advert.addresses),)
+        return replace(vr, differs=False, theirs=()), news
+    if not vr.differs:
+        news += (AddressListDiffers(event.source, advert.addresses),)
     vr = replace(vr, differs=True, theirs=advert.addresses)
     return count(vr, "address_list_differs"), news
+
+
+def _read(vr: VirtualRouter, event: AdvertReceived) -> Stepped:
+    """Note how version 3's checksum over IPv4 is made; a change away from our way is news."""
+    if event.advert.version != 3 or vr.config.family is not Family.INET:
+        return vr, ()
+    theirs = event.advert.pseudo_header
+    news: tuple[Effect, ...] = ()
+    if theirs is vr.config.v3checksumasv2 and theirs is not vr.heard_pseudo_header:
+        news = (ChecksumReadingDiffers(event.source, theirs),)
+    return replace(vr, heard_pseudo_header=theirs), news
 
 
 # --- INITIALIZE -----------------------------------------------------------------------------

@@ -25,7 +25,7 @@ OWNER = 255
 #: Advertised while the director child is lost for good: anybody else may take over.
 LAST_RESORT = 1
 
-#: The key of the instance's own interface in `pending`: no interface has this name.
+#: The instance's own interface in `pending` and `missing`: no interface has this name.
 OWN_LINK = ""
 #: A tracked file that takes this much or more off the priority is a fault (keepalived).
 FILE_FAULT = -254
@@ -66,6 +66,8 @@ class VirtualRouter:
 
     # What the world is like.
     link_up: bool = True
+    #: Interfaces (OWN_LINK is ours) that are not there at all.
+    missing: frozenset[str] = frozenset()
     tracked: Mapping[tuple[TrackKind, str], bool] = field(default_factory=dict)
     numbers: Mapping[tuple[TrackKind, str], int] = field(default_factory=dict)
     #: Interfaces (OWN_LINK is ours) that are otherwise for now, and when that is believed.
@@ -201,15 +203,17 @@ def own_faults(vr: VirtualRouter) -> tuple[str, ...]:
     """The faults that are not the sync group's."""
     found = []
     if not vr.link_up:
-        found.append(f"interface {vr.config.interface} is down")
+        how = "does not exist" if OWN_LINK in vr.missing else "is down"
+        found.append(f"interface {vr.config.interface} {how}")
     elif vr.source is None:
         kind = "IPv4" if vr.config.family is Family.INET else "IPv6 link-local"
         found.append(f"interface {vr.config.interface} has no {kind} address to send from")
     for track in vr.config.tracks:
-        if not track.weight and known(vr, track) is False:
+        if not track.weight and known(vr, track) is track.reverse:
             found.append(_fault_of(vr, track))
         elif contribution(vr, track) <= FILE_FAULT:
-            found.append(f"{_fault_of(vr, track)}, times weight {track.weight}")
+            reverse = " reverse" if track.reverse else ""
+            found.append(f"{_fault_of(vr, track)}, times weight {track.weight}{reverse}")
     if vr.retry_at is not None:
         found.append(f"cannot hold the VIPs: {vr.failure}")
     return tuple(found)
@@ -218,7 +222,14 @@ def own_faults(vr: VirtualRouter) -> tuple[str, ...]:
 def _fault_of(vr: VirtualRouter, track: Track) -> str:
     if track.kind is TrackKind.FILE:
         return f"file {track.name} holds {vr.numbers.get((track.kind, track.name), 0)}"
-    return f"{track.kind} {track.name} is down"
+    if known(vr, track):
+        return f"{track.kind} {track.name} is up (reverse)"
+    return f"{track.kind} {track.name} {'does not exist' if absent(vr, track) else 'is down'}"
+
+
+def absent(vr: VirtualRouter, track: Track) -> bool:
+    """Whether a tracked interface is not there at all."""
+    return track.kind is TrackKind.INTERFACE and track.name in vr.missing
 
 
 def known(vr: VirtualRouter, track: Track) -> bool | None:
@@ -270,10 +281,11 @@ def effective_priority(vr: VirtualRouter) -> int:
 
 def contribution(vr: VirtualRouter, track: Track) -> int:
     """What a tracked object adds to the priority now."""
+    weight = -track.weight if track.reverse else track.weight
     if track.kind is TrackKind.FILE:
-        return vr.numbers.get((track.kind, track.name), 0) * track.weight
+        return vr.numbers.get((track.kind, track.name), 0) * weight
     up = known(vr, track)
-    return track.weight if up is not None and up == (track.weight > 0) else 0
+    return weight if up is not None and up == (track.weight > 0) else 0
 
 
 def patience(vr: VirtualRouter) -> float:
