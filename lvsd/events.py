@@ -83,6 +83,8 @@ def events_document() -> str:
     return (
         "# Events\n\n"
         "What lvsd writes to its log: one line per event, the event's name first, its data as\n"
-        "`key=value`. This page is made from the list in `lvsd/events.py`.\n\n"
+        "`key=value`. `lvsd events` and `logfile=` have those of both processes: what happened\n"
+        "while the director process was away follows, with its own time, once it is back. This\n"
+        "page is made from the list in `lvsd/events.py`.\n\n"
         f"| event | meaning |\n|---|---|\n{rows}"
     )

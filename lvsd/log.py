@@ -112,9 +112,9 @@ class _File:
         self.path, self.process = path, process
         self.fd = _open(path)
 
-    def write(self, level: str, event: Event) -> bool:
-        """True when the line went out whole."""
-        head = f"[{time.ctime()}|{self.process}|{os.getpid()}]"
+    def write(self, level: str, event: Event, at: float | None = None) -> bool:
+        """True when the line went out whole. `at` is a Unix time, None for now."""
+        head = f"[{time.ctime(at)}|{self.process}|{os.getpid()}]"
         line = _bytes(f"{head} {level} {_key_value(event)}")
         try:
             return os.write(self.fd, line) == len(line)
@@ -141,8 +141,8 @@ class _Syslog:
         self.facility, self.process = FACILITY[facility], process
         self.socket: socket.socket | None = None
 
-    def write(self, level: str, event: Event) -> bool:
-        """True when the datagram was taken."""
+    def write(self, level: str, event: Event, at: float | None = None) -> bool:
+        """True when the datagram was taken; syslog has its own clock."""
         head = f"<{self.facility * 8 + PRIORITY[level]}>lvsd-{self.process}[{os.getpid()}]: "
         try:
             self._connected().send(_bytes(head + _key_value(event))[:-1], socket.MSG_DONTWAIT)
@@ -260,10 +260,13 @@ def observe(observer: Callable[[str, str, Mapping[str, Any]], None] | None) -> N
     _observer = observer
 
 
-def relay(level: str, event: str, fields: Mapping[str, Any]) -> None:
-    """Write another process's event to `logfile=` alone; that process wrote it to stderr."""
+def relay(level: str, event: str, fields: Mapping[str, Any], at: float | None = None) -> None:
+    """Write another process's event of Unix time `at` to `logfile=` alone.
+
+    That process wrote it to stderr.
+    """
     if _sinks.extra is not None:
-        _sinks.extra.write(level if level in PRIORITY else "info", {**fields, "event": event})
+        _sinks.extra.write(level if level in PRIORITY else "info", {**fields, "event": event}, at)
 
 
 def dropped() -> int:

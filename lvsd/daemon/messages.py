@@ -138,7 +138,11 @@ class RouterStates(Message, frozen=True):
 
 
 class RouterEvent(Message, frozen=True):
-    """Main → child: something worth remembering happened to a router (logged by main itself)."""
+    """Main → child: something worth remembering happened to a router, to main or to its family.
+
+    Main has logged it itself. `at` is a Unix time; what happened while the child was away comes
+    late.
+    """
 
     event: str
     at: float

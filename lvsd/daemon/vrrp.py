@@ -38,6 +38,7 @@ from lvsd.core.vrrp import (
 )
 from lvsd.daemon import messages
 from lvsd.daemon.child import LOST_AFTER, Child
+from lvsd.daemon.diary import Diary
 from lvsd.daemon.guard import Guard
 from lvsd.daemon.messages import (
     Command,
@@ -48,7 +49,6 @@ from lvsd.daemon.messages import (
     Ready,
     Refused,
     Reload,
-    RouterEvent,
     RouterStates,
     RouterStatus,
     StatusRequest,
@@ -123,6 +123,7 @@ class Main:
             return 1
         self._stopgap = Stopgap(self._runtime.listener, self._minimal_status)
         self._child = Child(self._options, self._runtime.listener.fileno(), self, self._since)
+        self._diary = Diary(self._child.send)
         try:
             await self._routers.links.read()
         except OSError as error:
@@ -132,7 +133,7 @@ class Main:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_stop, number.name)
         loop.add_signal_handler(signal.SIGHUP, self._on_reload)
-        self._warden = Warden(self._guard)
+        self._warden = Warden(self._guard, self._diary.tell)
         loop.set_exception_handler(self._on_crash)
         gc.collect()
         gc.freeze()
@@ -185,7 +186,9 @@ class Main:
                 _log.error("start_failed", error=f"the director process {reason}")
             self._fail()
             return
-        _log.error("child_lost", pid=self._child.pid, reason=reason, failures=failures)
+        self._diary.shut()
+        lost = {"pid": self._child.pid, "reason": reason, "failures": failures}
+        self._diary.tell("error", "child_lost", **lost)
         self._commands.clear()
         self._stopgap.open()
         if failures >= LOST_AFTER:
@@ -194,7 +197,7 @@ class Main:
     def _on_hello(self, message: Hello) -> None:
         self._stopgap.shut()
         event = "child_returned" if self._child.starts > 1 else "child_started"
-        _log.info(event, pid=message.pid)
+        self._diary.tell("info", event, pid=message.pid)
         self._send_states()
 
     def _on_routers(self, configs: list[Any]) -> None:
@@ -202,10 +205,11 @@ class Main:
         self._routers.child_lost(False)
         if not self._configured:
             self._configured = True
-            _log.info("started", version=__version__, routers=len(configs))
+            self._diary.tell("info", "started", version=__version__, routers=len(configs))
             self._systemd.ready(self._status_line())
             gc.collect()
             gc.freeze()
+        self._diary.open()
         self._reloaded()
         self._send_states()
 
@@ -216,9 +220,7 @@ class Main:
             error = f'no virtual router "{message.router}"' if message.router else "no routers"
             self._child.send(CommandDone(message.serial, error))
             return
-        words = {"router": message.router or "all", "verb": message.verb}
-        _log.info("stepdown", **words)
-        self.router_event("stepdown", words)
+        self._diary.tell("info", "stepdown", router=message.router or "all", verb=message.verb)
         if message.verb == "stepdown":
             self._commands[message.serial] = (set(keys), "")
             for key in sorted(keys):
@@ -240,7 +242,7 @@ class Main:
 
     def router_event(self, event: str, fields: dict[str, Any], level: str = "info") -> None:
         """Pass on to the child, which keeps the events and runs notify programs."""
-        self._child.send(RouterEvent(event, time.time(), fields, level))
+        self._diary.pass_on(level, event, fields)
 
     def stepdown_finished(self, key: Key, error: str) -> None:
         """Answer the commands that waited for this router, once all of theirs are done."""
@@ -258,7 +260,7 @@ class Main:
         if self._leave.is_set():
             self._hurry.set()
         else:
-            _log.info("stopping", signal=name)
+            self._diary.tell("info", "stopping", signal=name)
             self._leave.set()
 
     def _on_reload(self) -> None:

@@ -7,8 +7,8 @@ program of its own (main has grown too large to be forked safely) and gets the n
 from __future__ import annotations
 
 import asyncio
+from typing import Any, Protocol
 
-from lvsd import log
 from lvsd.daemon.guard import Guard
 
 #: Seconds until a guard that lived for less than STEADY_AFTER is replaced, doubled up to the
@@ -16,14 +16,19 @@ from lvsd.daemon.guard import Guard
 RETRY_DELAY, RETRY_DELAY_MAX = 1.0, 60.0
 STEADY_AFTER = 60.0
 
-_log = log.get()
+
+class Teller(Protocol):
+    """Who is told what happens to the guard: the log, and through it everybody."""
+
+    def __call__(self, level: str, event: str, /, **fields: Any) -> None: ...
 
 
 class Warden:
     """Keeps a guard alive from creation to `close`, or to the orderly `release` of the guard."""
 
-    def __init__(self, guard: Guard) -> None:
+    def __init__(self, guard: Guard, tell: Teller) -> None:
         self._guard = guard
+        self._tell = tell
         self._loop = asyncio.get_running_loop()
         self._began_at = self._loop.time()
         self._delay = 0.0
@@ -40,7 +45,7 @@ class Warden:
     def _on_death(self) -> None:
         self._loop.remove_reader(self._guard)
         self._guard.lost()
-        _log.error("guard_lost", pid=self._guard.pid)
+        self._tell("error", "guard_lost", pid=self._guard.pid)
         if self._loop.time() - self._began_at >= STEADY_AFTER:
             self._delay = 0.0
         self._later()
@@ -54,9 +59,9 @@ class Warden:
         try:
             self._guard.revive()
         except OSError as error:
-            _log.error("guard_refused", error=error.strerror or str(error))
+            self._tell("error", "guard_refused", error=error.strerror or str(error))
             self._later()
             return
         self._began_at = self._loop.time()
         self._loop.add_reader(self._guard, self._on_death)
-        _log.warning("guard_replaced", pid=self._guard.pid)
+        self._tell("warning", "guard_replaced", pid=self._guard.pid)

@@ -65,6 +65,10 @@ class Daemon:
         family = children(self.process.pid).items()
         return next(pid for pid, (_, line) in family if "director" in line)
 
+    def guard(self) -> int:
+        family = children(self.process.pid).items()
+        return next(pid for pid, (name, _) in family if name == "lvsd-guard")
+
     def stop(self) -> None:
         if self.process.poll() is None:
             self.process.terminate()
@@ -155,6 +159,27 @@ def test_a_follower_comes_back_after_a_restart_of_the_child(
     assert "waiting for lvsd" in said
     assert "numbered from 1 again" in said
     assert follower.interrupt() == 0
+
+
+def test_the_deaths_of_child_and_guard_are_told_with_their_time_and_reason(daemon: Daemon) -> None:
+    assert {"started", "child_started"} <= set(daemon.names())
+    logfile = daemon.folder / "lvsd.log"
+    assert reload(daemon, f"logfile={logfile}\n" + ONE) == 0
+
+    before = time.time()
+    os.kill(daemon.child(), signal.SIGKILL)
+    eventually(lambda: "child_returned" in daemon.names())
+    os.kill(daemon.guard(), signal.SIGKILL)
+    eventually(lambda: "guard_replaced" in daemon.names())
+
+    lines = daemon.command("events", "--json").stdout.splitlines()
+    told = {event["event"]: event for event in map(json.loads, lines)}
+    assert told["child_lost"]["reason"] == "closed its end"
+    assert before <= told["child_lost"]["at"] <= told["child_returned"]["at"]
+    assert told["child_returned"]["at"] <= told["guard_lost"]["at"] <= time.time()
+    written = logfile.read_text()
+    for name in ("child_lost", "child_returned", "guard_lost", "guard_replaced"):
+        assert written.count(f" {name} ") == 1
 
 
 def test_a_follower_waits_for_a_daemon_that_is_started_again(

@@ -243,9 +243,11 @@ def test_reopen_follows_the_name_after_logrotate(err: int, tmp_path: Path) -> No
 def test_a_relayed_event_goes_to_the_logfile_alone(err: int, tmp_path: Path) -> None:
     log.configure("director", str(tmp_path / "lvsd.log"))
 
-    log.relay("info", "router_changed", {"router": "VI_1", "new": "master"})
+    log.relay("info", "router_changed", {"router": "VI_1", "new": "master"}, 1e9)
 
-    assert "router_changed router=VI_1 new=master" in (tmp_path / "lvsd.log").read_text()
+    line = (tmp_path / "lvsd.log").read_text()
+    assert line.startswith(f"[{time.ctime(1e9)}|")
+    assert "router_changed router=VI_1 new=master" in line
     assert read(err) == ""
 
 
