@@ -92,6 +92,7 @@ def _type(row: Directive) -> str:
         "quoted": '"text in straight double quotes"',
         "regex": '"regular expression in straight double quotes"',
         "argv": "program and arguments",
+        "identity": "USER [GROUP]",
         "process": "program and arguments",
         "names": "names",
         "source": "address",

@@ -82,7 +82,7 @@ def _script(script: TrackScript) -> str:
         ("rise", script.rise),
         ("fall", script.fall),
     ]
-    if script.user:
+    if script.user.user:
         members.append(("user", script.user))
     return _block(f"script={script.name}", members)
 
@@ -129,6 +129,8 @@ def _router(router: RouterConfig) -> str:
         members.append(("track", f"{track.kind} {track.name}{weight}{reverse}"))
     if router.notify:
         members.append(("notify", _argv(router.notify)))
+    if router.scriptuser.user:
+        members.append(("scriptuser", router.scriptuser))
     members.append(("lease", _yesno(router.lease)))
     members += [(word, _value(value)) for word, value in tuned(router)]
     return _block(f"vrrp={router.name}", members)

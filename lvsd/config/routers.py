@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from lvsd.config.diagnostics import BadValue, Place, Report, proposal
@@ -19,6 +20,7 @@ from lvsd.config.tuning import tuning
 from lvsd.config.vips import vip
 from lvsd.core.model import (
     Family,
+    Identity,
     IPAddress,
     RouterConfig,
     Track,
@@ -47,11 +49,18 @@ def build(
         tracks = build_tracks(section, known, report)
         router = _router(section, name, tracks, has_services, report)
         if router is not None:
-            routers.append((router, section))
+            routers.append((replace(router, scriptuser=_user(section, document)), section))
     _unlike(routers, report)
     one_sync_daemon(routers, report)
     report_unused(document, [router for router, _ in routers])
     return tuple(router for router, _ in routers)
+
+
+def _user(section: Section, document: Document) -> Identity:
+    """Who the notify programs of a block run as."""
+    everybody = document.globals.value("scriptuser", Identity())
+    found: Identity = section.value("scriptuser", everybody)
+    return found
 
 
 def _router(

@@ -38,6 +38,12 @@ _GLOBALS = (
         "Keep the IPVS table filled on a director that holds no virtual address, so that it "
         "can take over at once.",
         origin="lvsd"),
+    row("GR", "scriptuser", "identity", "lvsd's own",
+        "Who notify programs, and script= blocks without a user of their own, run as: a user of "
+        "this machine, with the user's groups, and a first group. In a vrrp= block it is about its "
+        "notify programs and wins over the global one. lvsd's own user is root in the unit; there "
+        "is no other default (keepalived takes keepalived_script where there is such a user).",
+        origin="keepalived"),
     row("G", "operators", "names", "",
         "Users who may change things through the control socket, besides root; separated by "
         "blanks or commas.",

@@ -10,6 +10,7 @@ from lvsd.config.diagnostics import BadValue, Report, proposal
 from lvsd.config.document import Document, Section, Setting
 from lvsd.config.values import interface_name
 from lvsd.core.model import (
+    Identity,
     RouterConfig,
     Track,
     TrackFile,
@@ -30,6 +31,7 @@ class Known:
 def build_scripts(document: Document) -> tuple[TrackScript, ...]:
     """The script= blocks."""
     report = document.report
+    everybody = document.globals.value("scriptuser", Identity())
     scripts: dict[str, tuple[TrackScript, Section]] = {}
     for section in document.sections:
         if section.kind != "script" or not section.head_text:
@@ -49,7 +51,7 @@ def build_scripts(document: Document) -> tuple[TrackScript, ...]:
             timeout=section.value("timeout", interval),
             rise=section.value("rise", 1),
             fall=section.value("fall", 1),
-            user=section.value("user", ""),
+            user=section.value("user", everybody),
         )
         scripts.setdefault(name, (script, section))
     return tuple(script for script, _ in scripts.values())

@@ -7,7 +7,9 @@ reads them (the first run of digits); lvsd's own are strict.
 
 from __future__ import annotations
 
+import grp
 import ipaddress
+import pwd
 import re
 import shlex
 import warnings
@@ -15,6 +17,7 @@ from collections.abc import Callable
 
 from lvsd.config.diagnostics import BadValue, proposal
 from lvsd.config.rows import Directive
+from lvsd.core.model import Identity
 
 Note = Callable[[str], None]
 Parser = Callable[[str, Directive, Note], object]
@@ -275,6 +278,25 @@ def name_of(value: str) -> str:
     return plain
 
 
+def identity(value: str, row: Directive, note: Note) -> Identity:
+    """A user of this machine, and a group."""
+    words = value.split()
+    if len(words) not in (1, 2):
+        raise BadValue(f"write {row.name}=USER or {row.name}=USER GROUP")
+    found = Identity(*map(name_of, words))
+    try:
+        pwd.getpwnam(found.user)
+    except KeyError:
+        raise BadValue(f'there is no user "{found.user}" on this machine') from None
+    try:
+        if found.group:
+            grp.getgrnam(found.group)
+    except KeyError:
+        place = value.rindex(words[-1])
+        raise BadValue(f'there is no group "{found.group}" on this machine', place) from None
+    return found
+
+
 def argv(value: str, row: Directive, note: Note) -> tuple[str, ...]:
     """A program with an absolute path, and its arguments, quoted as in a shell."""
     words = process(value, row, note)
@@ -347,6 +369,6 @@ PARSERS: dict[str, Parser] = {
     parser.__name__: parser
     for parser in (
         *(number, integer, decimal, yesno, quoted, regex, word, method, text, host, path),
-        *(logfile, name, names, argv, process, port, interface, source, secret),
+        *(logfile, name, names, identity, argv, process, port, interface, source, secret),
     )
 }

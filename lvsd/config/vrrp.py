@@ -194,8 +194,8 @@ SCRIPT = (
     row("S", "fall", "integer", "1",
         "Failed runs in a row until the script counts as down.",
         origin="keepalived", bounds=COUNT),
-    row("S", "user", "name", "lvsd's own",
-        "The user to run as.",
+    row("S", "user", "identity", "scriptuser",
+        "The user to run as, and a first group.",
         origin="keepalived"),
 )
 # fmt: on

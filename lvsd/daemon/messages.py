@@ -18,6 +18,7 @@ import msgspec
 
 from lvsd.core.model import (
     Family,
+    Identity,
     IPAddress,
     PeerTtl,
     RouterConfig,
@@ -232,6 +233,7 @@ def router_from_wire(wire: Mapping[str, Any]) -> RouterConfig:
     w["syncdaemon"] = None if syncdaemon is None else (str(syncdaemon[0]), int(syncdaemon[1]))
     if options := w.get("syncoptions"):
         w["syncoptions"] = SyncOptions(**{**options, "group": _address(options["group"])})
+    w["scriptuser"] = Identity(**w.get("scriptuser", {}))
     for program in [name for name in known if name.startswith("notify")]:
         w[program] = tuple(w.get(program, ()))
     w["tracks"] = tuple(

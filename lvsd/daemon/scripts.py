@@ -2,15 +2,16 @@
 
 No shell is ever involved. A program that somebody else could have written is refused: the file and
 every folder above it must belong to root or to us and must not be writable by others (keepalived's
-rule). Each run has a time limit, after which the whole process group is killed. Output goes
-nowhere. Notify runs of one router follow each other in order; of runs that wait, only the newest
-counts, for an old state is no news.
+rule), whoever it runs as. Each run has a time limit, after which the whole process group is killed.
+Output goes nowhere. Notify runs of one router follow each other in order; of runs that wait, only
+the newest counts, for an old state is no news.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import grp
 import os
 import pwd
 import shutil
@@ -21,12 +22,14 @@ from pathlib import Path
 from typing import Any
 
 from lvsd import log
-from lvsd.core.model import RouterConfig, TrackScript
+from lvsd.core.model import Identity, RouterConfig, TrackScript
 
 #: Seconds a notify program may take.
 NOTIFY_TIME_LIMIT = 30.0
 #: Seconds a killed program may take to be gone; one that waits for a dead disk may stay for ever.
 _DEATH_TIME_LIMIT = 1.0
+#: lvsd's own user.
+LVSD = Identity()
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -34,7 +37,7 @@ class Refused(Exception):
     """The program is not run; the text says why."""
 
 
-async def run(argv: tuple[str, ...], time_limit: float, user: str = "") -> int:
+async def run(argv: tuple[str, ...], time_limit: float, user: Identity = LVSD) -> int:
     """The exit status of a program, negative for a signal.
 
     Raises Refused (also when it cannot be started) and TimeoutError after `time_limit` seconds.
@@ -59,22 +62,29 @@ async def run(argv: tuple[str, ...], time_limit: float, user: str = "") -> int:
         async with asyncio.timeout(time_limit):
             return await process.wait()
     finally:
-        with contextlib.suppress(ProcessLookupError):
+        # PermissionError: it runs as another user, and CAP_KILL was taken from us.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_DEATH_TIME_LIMIT):
                 await process.wait()
 
 
-def _identity(user: str) -> Mapping[str, Any]:
-    if not user:
+def _identity(who: Identity) -> Mapping[str, Any]:
+    """The arguments of a subprocess that runs as `who`. Raises Refused."""
+    if not who.user:
         return {}
     try:
-        entry = pwd.getpwnam(user)
+        entry = pwd.getpwnam(who.user)
     except KeyError as error:
-        raise Refused(f'unknown user "{user}"') from error
-    groups = os.getgrouplist(user, entry.pw_gid)
-    return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": groups}
+        raise Refused(f'unknown user "{who.user}"') from error
+    try:
+        gid = grp.getgrnam(who.group).gr_gid if who.group else entry.pw_gid
+    except KeyError as error:
+        raise Refused(f'unknown group "{who.group}"') from error
+    if (entry.pw_uid, gid) == (os.geteuid(), os.getegid()):
+        return {}  # without root nothing else is allowed
+    return {"user": entry.pw_uid, "group": gid, "extra_groups": os.getgrouplist(who.user, gid)}
 
 
 def trusted(program: str) -> str:
@@ -95,7 +105,7 @@ def trusted(program: str) -> str:
 
 #: keepalived's word for a master that hears a lower bidder: an event, not a state.
 LOWER_HEARD = "MASTER_RX_LOWER_PRI"
-_Programs = tuple[tuple[str, ...], ...]
+_Programs = tuple[Identity, tuple[tuple[str, ...], ...]]
 
 
 class Notifier:
@@ -142,14 +152,15 @@ class Notifier:
         try:
             while name in self._waiting or name in self._events:
                 source = self._waiting if name in self._waiting else self._events
-                for argv in source.pop(name):
-                    await _notify(name, argv)
+                user, programs = source.pop(name)
+                for argv in programs:
+                    await _notify(name, argv, user)
         finally:
             del self._tasks[name]
 
 
 def _programs(router: RouterConfig, word: str, priority: int) -> _Programs:
-    """What runs, in this order: the program of the word, then the general one."""
+    """Who runs what, in this order: the program of the word, then the general one."""
     own = {
         "MASTER": router.notifymaster,
         "BACKUP": router.notifybackup,
@@ -158,12 +169,13 @@ def _programs(router: RouterConfig, word: str, priority: int) -> _Programs:
         LOWER_HEARD: router.notifymasterrxlowerpri,
     }
     general = (*router.notify, "INSTANCE", router.name, word, str(priority))
-    return tuple(argv for argv in (own.get(word, ()), general if router.notify else ()) if argv)
+    programs = (own.get(word, ()), general if router.notify else ())
+    return router.scriptuser, tuple(argv for argv in programs if argv)
 
 
-async def _notify(router: str, argv: tuple[str, ...]) -> None:
+async def _notify(router: str, argv: tuple[str, ...], user: Identity) -> None:
     try:
-        status = await run(argv, NOTIFY_TIME_LIMIT)
+        status = await run(argv, NOTIFY_TIME_LIMIT, user)
     except Refused as refused:
         error = str(refused)
     except TimeoutError:

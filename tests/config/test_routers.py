@@ -4,8 +4,8 @@ from ipaddress import ip_address
 
 import pytest
 
-from lvsd.config import ConfigError
-from lvsd.core.model import Family, Track, TrackKind, Vip
+from lvsd.config import ConfigError, render
+from lvsd.core.model import Family, Identity, Track, TrackKind, Vip
 
 HEAD = "vrrp=VI_1\n\tinterface=eth0\n\tvirtualrouterid=51\n"
 ADDRESS = "\taddress=192.168.1.1\n"
@@ -29,7 +29,7 @@ script=chk_disk
 	interval=2.5
 	rise=2
 	fall=3
-	user=nobody
+	user=nobody daemon
 
 vrrp=VI_1
 	interface=eth0
@@ -81,7 +81,7 @@ def test_every_word_of_a_vrrp_block(load_text):
     (script,) = config.scripts
     assert script.command == ("/usr/bin/test", "-w", "/srv/a b")
     assert (script.interval, script.timeout, script.rise, script.fall) == (2.5, 2.5, 2, 3)
-    assert script.user == "nobody"
+    assert script.user == Identity("nobody", "daemon")
 
 
 def test_the_least_block_has_the_defaults_of_the_rfc(load_text):
@@ -213,3 +213,31 @@ def test_authtype_is_accepted_with_a_hint(load_text):
 def test_a_script_nobody_tracks_is_a_warning(load_text):
     config = load_text("script=a\n\tcommand=/bin/true\n")
     assert any("no vrrp= block tracks this script" in w for w in config.warnings)
+
+
+def test_programs_run_as_the_global_scriptuser_unless_told_otherwise(load_text):
+    text = "scriptuser=nobody daemon\n\nscript=a\n\tcommand=/bin/true\n\n"
+    text += "script=b\n\tcommand=/bin/true\n\tuser=root\n\n" + PAIR + "\ttrack=script a\n"
+    text += "\ttrack=script b\n\n" + PAIR.replace("=VI_1", "=VI_2").replace("=51", "=52")
+    config = load_text(text + "\tscriptuser=daemon\n")
+    nobody = Identity("nobody", "daemon")
+
+    assert [script.user for script in config.scripts] == [nobody, Identity("root")]
+    assert [found.scriptuser for found in config.routers] == [nobody, Identity("daemon")]
+    again = load_text(render(config))
+    assert (again.routers, again.scripts) == (config.routers, config.scripts)
+
+
+@pytest.mark.parametrize(
+    ("value", "column", "expected"),
+    [
+        ("nobody-there", 13, 'there is no user "nobody-there" on this machine'),
+        ("nobody  none-there", 21, 'there is no group "none-there" on this machine'),
+        ("a b c", 13, "write scriptuser=USER or scriptuser=USER GROUP"),
+    ],
+)
+def test_users_and_groups_that_are_not_there_are_errors_with_their_place(
+    load_text, value, column, expected
+):
+    (error,) = errors(load_text, PAIR + f"\tscriptuser={value}\n")
+    assert str(error) == f"t.conf:5:{column}: error: {expected}"

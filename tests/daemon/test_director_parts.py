@@ -15,6 +15,7 @@ import pytest
 from lvsd.core.model import (
     DestinationKey,
     Family,
+    Identity,
     Protocol,
     RouterConfig,
     ServiceFlag,
@@ -159,7 +160,9 @@ def test_a_program_that_is_not_there_or_not_executable_is_refused(tmp_path: Path
 
 async def test_an_unknown_user_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Refused, match="unknown user"):
-        await run((program(tmp_path, ""),), 1.0, "nobody-of-that-name")
+        await run((program(tmp_path, ""),), 1.0, Identity("nobody-of-that-name"))
+    with pytest.raises(Refused, match="unknown group"):
+        await run((program(tmp_path, ""),), 1.0, Identity("nobody", "none-of-that-name"))
 
 
 async def test_notify_tells_each_state_once_and_skips_initialize(tmp_path: Path) -> None:

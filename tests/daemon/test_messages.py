@@ -6,7 +6,16 @@ import json
 from dataclasses import replace
 from ipaddress import ip_address
 
-from lvsd.core.model import Family, PeerTtl, RouterConfig, SyncOptions, Track, TrackKind, Vip
+from lvsd.core.model import (
+    Family,
+    Identity,
+    PeerTtl,
+    RouterConfig,
+    SyncOptions,
+    Track,
+    TrackKind,
+    Vip,
+)
 from lvsd.daemon.messages import router_from_wire, router_to_wire
 
 PLAIN = RouterConfig("VI_1", "eth0", 51, 100, (Vip(ip_address("192.0.2.1"), 32),))
@@ -26,6 +35,7 @@ FULL = replace(
     notifystop=("/bin/stop",),
     downtimeradverts=5,
     garpmasterrefresh=2.5,
+    scriptuser=Identity("nobody", "daemon"),
 )
 
 

@@ -115,6 +115,7 @@ def test_the_unit_lets_the_guard_outlive_the_main_process():
     assert service["KillMode"] == "control-group"  # "mixed" kills the guard with main
     assert signal.Signals[service["WatchdogSignal"]] in IGNORED
     assert set(service["CapabilityBoundingSet"].split()) == {
-        *("CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_CHOWN", "CAP_SETUID", "CAP_SETGID")
+        *("CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_CHOWN", "CAP_SETUID", "CAP_SETGID"),
+        "CAP_KILL",
     }
     assert service["ProtectKernelTunables"] == "no"  # /proc/sys/net stays writable

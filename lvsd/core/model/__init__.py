@@ -29,6 +29,7 @@ from lvsd.core.model.kernel import (
     endpoint,
 )
 from lvsd.core.model.router import (
+    Identity,
     PeerTtl,
     RouterConfig,
     SyncOptions,
@@ -57,6 +58,7 @@ __all__ = [
     "Family",
     "Forwarding",
     "IPAddress",
+    "Identity",
     "PeerTtl",
     "Protocol",
     "RealServer",

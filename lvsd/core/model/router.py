@@ -37,6 +37,20 @@ class Vip:
         return f"{self.address}/{self.prefixlen}"
 
 
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who a program runs as, by name. `group` "" means the user's own; `user` "" means lvsd's own.
+
+    The user's supplementary groups go with it in any case.
+    """
+
+    user: str = ""
+    group: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.user} {self.group}" if self.group else self.user
+
+
 class TrackKind(enum.StrEnum):
     """What a `track=` line watches."""
 
@@ -91,8 +105,8 @@ class RouterConfig:
     send a last advert to a higher one. `unicastttl` is the TTL or hop limit of unicast adverts,
     `peer_ttls` what is accepted from peers with a range; `checkunicastsrc` False accepts unicast
     adverts from others than peers. Nothing begins before `delayafterboot` seconds of uptime.
-    `notify` and its kin are programs with their arguments. An interface is down or up once it has
-    been so for `interfacedowndelay` or `interfaceupdelay` seconds.
+    `notify` and its kin are programs with their arguments, run as `scriptuser`. An interface is
+    down or up once it has been so for `interfacedowndelay` or `interfaceupdelay` seconds.
     """
 
     name: str
@@ -138,6 +152,7 @@ class RouterConfig:
     notifyfault: tuple[str, ...] = ()
     notifystop: tuple[str, ...] = ()
     notifymasterrxlowerpri: tuple[str, ...] = ()
+    scriptuser: Identity = Identity()
 
     @property
     def key(self) -> tuple[str, int, Family]:
@@ -155,7 +170,7 @@ class TrackScript:
     timeout: float = 1.0
     rise: int = 1
     fall: int = 1
-    user: str = ""
+    user: Identity = Identity()
 
 
 @dataclass(frozen=True, slots=True)
