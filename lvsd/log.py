@@ -37,6 +37,8 @@ FACILITY.update({f"local{n}": 16 + n for n in range(8)})
 DEV_LOG = "/dev/log"
 STDERR = 2
 
+#: Keys that are no fields of a line: its name, a traceback, ldirectord's words for it.
+_APART = ("event", "exception", "sentence")
 _COLOUR = {"debug": "2", "info": "32", "warning": "33", "error": "31", "critical": "31;1"}
 _SECRET = re.compile(r"authpass|passwd|password|secret|token", re.IGNORECASE)
 _QUOTED = re.compile(r"[\s\"=]|^$")
@@ -115,7 +117,7 @@ class _File:
     def write(self, level: str, event: Event, at: float | None = None) -> bool:
         """True when the line went out whole. `at` is a Unix time, None for now."""
         head = f"[{time.ctime(at)}|{self.process}|{os.getpid()}]"
-        line = _bytes(f"{head} {level} {_key_value(event)}")
+        line = _bytes(f"{head} {_classic(event) or f'{level} {_key_value(event)}'}")
         try:
             return os.write(self.fd, line) == len(line)
         except OSError:
@@ -145,7 +147,9 @@ class _Syslog:
         """True when the datagram was taken; syslog has its own clock."""
         head = f"<{self.facility * 8 + PRIORITY[level]}>lvsd-{self.process}[{os.getpid()}]: "
         try:
-            self._connected().send(_bytes(head + _key_value(event))[:-1], socket.MSG_DONTWAIT)
+            self._connected().send(
+                _bytes(head + (_classic(event) or _key_value(event)))[:-1], socket.MSG_DONTWAIT
+            )
         except BlockingIOError:
             return False
         except OSError:
@@ -269,6 +273,12 @@ def relay(level: str, event: str, fields: Mapping[str, Any], at: float | None = 
         _sinks.extra.write(level if level in PRIORITY else "info", {**fields, "event": event}, at)
 
 
+def sentence(text: str) -> None:
+    """A line for `logfile=` alone, in ldirectord's words."""
+    if _sinks.extra is not None:
+        _sinks.extra.write("info", {"event": "", "sentence": text})
+
+
 def dropped() -> int:
     """Lines lost so far in this process because nobody read them fast enough."""
     return _sinks.dropped
@@ -280,7 +290,7 @@ def _emit(logger: Any, method: str, event: Event) -> Any:
     _sinks.emit(level, event)
     if _observer is not None:
         fields = {k: "***" if _SECRET.search(k) else v for k, v in event.items()}
-        fields.pop("exception", None)
+        fields = {k: v for k, v in fields.items() if k not in ("exception", "sentence")}
         _observer(level, str(fields.pop("event", "")), fields)
     raise structlog.DropEvent
 
@@ -291,13 +301,16 @@ def _lines_dropped(count: int) -> Event:
 
 def _key_value(event: Event) -> str:
     """`real_down real=192.0.2.4:80 reason="status 500"`: one line whatever the values hold."""
-    fields = [
-        _field(key, value) for key, value in event.items() if key not in ("event", "exception")
-    ]
+    fields = [_field(key, value) for key, value in event.items() if key not in _APART]
     text = " ".join([_printable(str(event.get("event", ""))), *fields])
     if "exception" in event:  # a crash is told in full, one line per line of the traceback
         text += " | " + " | ".join(map(_printable, str(event["exception"]).splitlines()))
     return text
+
+
+def _classic(event: Event) -> str:
+    """The event in ldirectord's words, where `logstyle=` asks for them and it has any."""
+    return _printable(str(event.get("sentence", "")))
 
 
 def _field(key: str, value: Any) -> str:

@@ -60,6 +60,8 @@ LIBRARIES = {
     "pyroute2": {"linux"},
     "aiohttp": {"checks", "control"},
     "asyncio_dgram": {"checks", "linux"},
+    "asyncinotify": {"linux"},
+    "aiosmtplib": {"daemon"},
     "msgspec": {"daemon", "control"},
     "structlog": {"log", "control", "daemon"},
 }

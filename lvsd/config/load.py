@@ -49,12 +49,16 @@ def loads(
     return config
 
 
-def _look_for_folder(document: Document) -> None:
-    """Warn when the log file cannot be created where logfile= says."""
+def _look_for_folders(document: Document) -> None:
+    """Warn when the log file cannot be created, or nothing can be put into maintenance."""
     folder = os.path.dirname(document.globals.value("logfile", ""))
     if folder and not os.path.isdir(folder):
         text = f"the folder {folder} does not exist: nothing is logged there"
         document.report.warn(document.globals.place("logfile"), text)
+    folder = document.globals.value("maintenancedir", "")
+    if folder and not os.path.isdir(folder):
+        text = f"the folder {folder} does not exist (yet)"
+        document.report.warn(document.globals.place("maintenancedir"), text)
 
 
 def _config(document: Document, path: str, resolver: Resolver, interfaces: Sequence[str]) -> Config:
@@ -75,7 +79,7 @@ def _config(document: Document, path: str, resolver: Resolver, interfaces: Seque
     if not document.sections and not report.errors:
         # Also what a truncated file looks like: a reload must not take everything away.
         report.error(Place(path), "nothing to do: there is no virtual= and no vrrp= block")
-    _look_for_folder(document)
+    _look_for_folders(document)
     return Config(
         virtuals=tuple(found.virtuals),
         routers=vrrp,
@@ -86,6 +90,9 @@ def _config(document: Document, path: str, resolver: Resolver, interfaces: Seque
         logfile=document.globals.value("logfile", ""),
         standbytable=document.globals.value("standbytable", True),
         operators=document.globals.value("operators", ()),
+        callback=found.callback,
+        maintenancedir=document.globals.value("maintenancedir", ""),
+        logstyle=document.globals.value("logstyle", "lvsd"),
         path=path,
         sha256=document.digest.hexdigest(),
         sources=tuple(document.sources),

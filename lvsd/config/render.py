@@ -6,6 +6,7 @@ it as the last good configuration.
 
 from __future__ import annotations
 
+from lvsd.config.actions import render_actions
 from lvsd.config.services import FLAG_NAMES
 from lvsd.config.sync import render_sync
 from lvsd.config.tuning import tuned
@@ -49,6 +50,12 @@ def _globals(config: Config) -> str:
         lines.append(f'logfile="{config.logfile}"\n')
     if config.operators:
         lines.append(f"operators={' '.join(config.operators)}\n")
+    if config.callback:
+        lines.append(f"callback={_argv(config.callback)}\n")
+    if config.maintenancedir:
+        lines.append(f'maintenancedir="{config.maintenancedir}"\n')
+    if config.logstyle != "lvsd":
+        lines.append(f"logstyle={config.logstyle}\n")
     return "".join(lines)
 
 
@@ -193,6 +200,7 @@ def _virtual(virtual: Virtual) -> str:
         ("hysteresis", virtual.hysteresis),
         ("cleanstop", _yesno(virtual.cleanstop)),
     ]
+    members += render_actions(virtual.actions)
     members += _question(virtual)
     if virtual.fallback is not None:
         members.append((f"fallback{six}", _sorry(virtual.fallback)))

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from lvsd.config import addresses, questions, reals
+from lvsd.config import actions, addresses, questions, reals
 from lvsd.config.addresses import Resolver
 from lvsd.config.diagnostics import BadValue, Place, Report, proposal
 from lvsd.config.document import Document, Section
@@ -47,11 +47,13 @@ class Services:
 
     virtuals: list[Virtual]
     names: dict[str, str]
+    callback: tuple[str, ...] = ()
 
 
 def build(document: Document, resolver: Resolver) -> Services:
     """Every virtual of the document; what is wrong goes to its report."""
-    services = Services([], {})
+    services, reader = Services([], {}), actions.Reader(document)
+    services.callback = reader.callback()
     seen: dict[ServiceKey, Section] = {}
     quiet = False
     for section in document.sections:
@@ -69,8 +71,9 @@ def build(document: Document, resolver: Resolver) -> Services:
                 text = "quiescent is not set: a failed real server stays at weight 0 (yes)"
                 document.report.warn(section.head, text)
             quiet = True
-        virtual = _virtual(section, key, document, resolver)
+        virtual, does = _virtual(section, key, document, resolver), reader.actions(section)
         if virtual is not None:
+            virtual = replace(virtual, actions=does)
             services.virtuals.append(virtual)
             services.names[section.opener.value] = str(virtual.key)
             services.names[str(virtual.key)] = str(virtual.key)

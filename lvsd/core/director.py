@@ -31,6 +31,9 @@ from .happenings import (
     FallbackLeft,
     HealthChanged,
     LocalAddresses,
+    Maintenance,
+    MaintenanceEnded,
+    MaintenanceStarted,
     RealKey,
     RouterStates,
     ServiceDown,
@@ -61,16 +64,12 @@ class DrainState:
     by_hand: bool
     expired: bool = False
 
-    @property
-    def admin(self) -> Admin:
-        """What the drain means for the pool."""
-        return Admin.DISABLED if self.expired else Admin.DRAIN
-
 
 @dataclass(frozen=True, slots=True)
 class Director:
     """Everything the director side knows.
 
+    `maintenance` has the reals that a file takes out of service, with the file.
     `roles` is None until main has told them. `bound` has the services that are only in the table
     of the master, with the routers whose mastership counts.
     """
@@ -79,6 +78,7 @@ class Director:
     pools: Mapping[ServiceKey, Pool] = field(default_factory=dict)
     fanout: Mapping[Check, tuple[RealKey, ...]] = field(default_factory=dict)
     drains: Mapping[RealKey, DrainState] = field(default_factory=dict)
+    maintenance: Mapping[RealKey, str] = field(default_factory=dict)
     found: Table = field(default_factory=dict)
     roles: Mapping[str, str] | None = None
     local: frozenset[IPAddress] = frozenset()
@@ -117,6 +117,8 @@ def step(director: Director, event: Event, now: float) -> tuple[Director, tuple[
             return _drained(director, event)
         case Undrain():
             return _undrained(director, event)
+        case Maintenance(files):
+            return _maintained(director, files)
         case DeadlineReached():
             return _expired(director, now)
 
@@ -205,9 +207,12 @@ def _configured(
         RealKey(virtual.key, real.key) for virtual in config.virtuals for real in virtual.reals
     }
     drains = {key: drain for key, drain in director.drains.items() if key in known}
+    maintenance = {key: file for key, file in director.maintenance.items() if key in known}
+    quiescent = {virtual.key: virtual.quiescent for virtual in config.virtuals}
     words: dict[ServiceKey, dict[DestinationKey, Admin]] = {}
-    for key, drain in drains.items():
-        words.setdefault(key.virtual, {})[key.real] = drain.admin
+    for key in {**maintenance, **drains}:
+        word = _admin(drains.get(key), key in maintenance, quiescent[key.virtual])
+        words.setdefault(key.virtual, {})[key.real] = word
     effects = [DrainEnded(key, removed=True) for key in director.drains if key not in known]
     pools: dict[ServiceKey, Pool] = {}
     told = list[Effect](effects)
@@ -220,7 +225,8 @@ def _configured(
         pool = form(virtual, now, found=found, before=before, admin=words.get(virtual.key))
         pools[virtual.key] = pool
         told += _told(before, pool)
-    after = replace(director, config=config, pools=pools, fanout=_fanout(config), drains=drains)
+    after = replace(director, config=config, pools=pools, fanout=_fanout(config))
+    after = replace(after, drains=drains, maintenance=maintenance)
     return _judged(_placed(after), told)
 
 
@@ -306,7 +312,7 @@ def _drained(director: Director, event: Drain) -> tuple[Director, tuple[Effect, 
     if director.drains.get(event.key) == new:
         return director, ()
     drains = {**director.drains, event.key: new}
-    after, effects = _reworded(replace(director, drains=drains), event.key, new.admin)
+    after, effects = _reworded(replace(director, drains=drains), event.key)
     return after, (DrainStarted(event.key, event.by_hand, event.deadline_at), *effects)
 
 
@@ -314,7 +320,7 @@ def _undrained(director: Director, event: Undrain) -> tuple[Director, tuple[Effe
     if event.key not in director.drains:
         return director, ()
     drains = {key: drain for key, drain in director.drains.items() if key != event.key}
-    after, effects = _reworded(replace(director, drains=drains), event.key, Admin.ENABLED)
+    after, effects = _reworded(replace(director, drains=drains), event.key)
     return after, (DrainEnded(event.key, by_hand=event.by_hand), *effects)
 
 
@@ -325,17 +331,48 @@ def _expired(director: Director, now: float) -> tuple[Director, tuple[Effect, ..
             continue
         over = replace(drain, expired=True)
         drains = {**director.drains, key: over}
-        director, told = _reworded(replace(director, drains=drains), key, over.admin)
+        director, told = _reworded(replace(director, drains=drains), key)
         effects += (DrainExpired(key), *told)
     return director, tuple(effects)
 
 
-def _reworded(
-    director: Director, key: RealKey, admin: Admin
+def _maintained(
+    director: Director, files: Mapping[RealKey, str]
 ) -> tuple[Director, tuple[Effect, ...]]:
+    before = director.maintenance
+    if files == before:
+        return director, ()
+    director = replace(director, maintenance=dict(files))
+    effects: list[Effect] = []
+    for key in (*files, *(key for key in before if key not in files)):
+        if (key in files) is (key in before):
+            continue
+        effects.append(
+            MaintenanceStarted(key, files[key]) if key in files else MaintenanceEnded(key)
+        )
+        director, told = _reworded(director, key)
+        effects += told
+    return director, tuple(effects)
+
+
+def _admin(drain: DrainState | None, maintained: bool, quiescent: bool) -> Admin:
+    """What drain and maintenance together mean for a real.
+
+    In maintenance a real goes as a failed one would: to weight 0, or out of the table.
+    """
+    if drain is not None and drain.expired:
+        return Admin.DISABLED
+    if maintained and not quiescent:
+        return Admin.DISABLED
+    return Admin.DRAIN if maintained or drain is not None else Admin.ENABLED
+
+
+def _reworded(director: Director, key: RealKey) -> tuple[Director, tuple[Effect, ...]]:
+    """Tell the pool what is now said of one of its reals."""
     old = director.pools.get(key.virtual)
     if old is None:
         return director, ()  # restored before the configuration: `ConfigLoaded` will look at it
-    new = administer(old, key.real, admin)
+    drain, maintained = director.drains.get(key), key in director.maintenance
+    new = administer(old, key.real, _admin(drain, maintained, old.virtual.quiescent))
     pools = {**director.pools, key.virtual: new}
     return replace(director, pools=pools), tuple(_told(old, new))

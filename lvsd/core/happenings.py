@@ -92,6 +92,16 @@ class Undrain:
 
 
 @dataclass(frozen=True, slots=True)
+class Maintenance:
+    """Every real that a file of the maintenance folder names, with that file (`maintenancedir=`).
+
+    A level: reals left out are in service as far as the folder is concerned.
+    """
+
+    files: Mapping[RealKey, str]
+
+
+@dataclass(frozen=True, slots=True)
 class DeadlineReached:
     """`next_deadline` has come."""
 
@@ -105,6 +115,7 @@ Event = (
     | LocalAddresses
     | Drain
     | Undrain
+    | Maintenance
     | DeadlineReached
 )
 
@@ -188,6 +199,21 @@ class DrainEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class MaintenanceStarted:
+    """A file of the maintenance folder takes a real out of service."""
+
+    key: RealKey
+    file: str
+
+
+@dataclass(frozen=True, slots=True)
+class MaintenanceEnded:
+    """No file of the maintenance folder names the real any more."""
+
+    key: RealKey
+
+
+@dataclass(frozen=True, slots=True)
 class AllJudged:
     """Every real of the configuration has had its first verdict (design rule 3)."""
 
@@ -202,5 +228,7 @@ Effect = (
     | DrainStarted
     | DrainExpired
     | DrainEnded
+    | MaintenanceStarted
+    | MaintenanceEnded
     | AllJudged
 )

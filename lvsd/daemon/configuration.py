@@ -45,6 +45,7 @@ class Configuration:
         self.errors: list[str] = []
         self.loaded: float | None = None
         self.in_force = False  # until then an empty wish would mean: remove everything
+        self.reloading = False
         self.seen: Signature = {}  # the files as they were when what is in force was read
         self.watch = Watch(self._sources, self._changed_on_disk, self._vanished)
         self._child = child
@@ -105,6 +106,7 @@ class Configuration:
     async def reload(self) -> ReloadResult:
         """Read the configuration again and follow it; a bad one changes nothing."""
         async with self._lock:
+            self.reloading = True
             seen = signature([self._child.options.config, *self._child.director.config.sources])
             config, errors = await self._provided(*await self.read())
             if config is None:
@@ -119,6 +121,7 @@ class Configuration:
                 await self.follow(config, lines)
                 result = ReloadResult(ok=True, changes=[*lines], warnings=[*config.warnings])
             self.watch.accept(seen)
+            self.reloading = False
             return result
 
     async def hangup(self) -> None:
@@ -139,14 +142,16 @@ class Configuration:
         """A good configuration comes into force; `lines` say what it changes."""
         child, old = self._child, self._child.director.config
         self._log_to(config)
+        child.aftermath.follow(old, config)
         await self._adopt(config)
         child.feed(LocalAddresses(await self._local(config)))
         await child.load(config)
-        await child.save_manifest()
+        await child.keeper.save_manifest()
         asked = checks(config)
         child.verdicts.follow(asked)
         child.tracker.follow(config.scripts)
         child.lookout.follow(config.processes, config.files)
+        child.maintenance.follow(config.maintenancedir, config.virtuals)
         if old.routers != config.routers or self.loaded is None:
             child.parent.send(Routers([router_to_wire(router) for router in config.routers]))
         for warning in config.warnings if config.warnings != old.warnings else ():
@@ -157,7 +162,7 @@ class Configuration:
         text = await asyncio.to_thread(language.render, config)
         running = Running(config.sha256, config.sources, config.warnings, self.seen)
         await child.store.save_last_good(text, running)
-        await child.save_drains()
+        await child.keeper.save_drains()
         child.tell_main()
         gc.collect()
         gc.freeze()  # a farm is thousands of objects that never become garbage
@@ -193,14 +198,19 @@ class Configuration:
 
     def _sources(self) -> tuple[str, ...]:
         config = self._child.director.config
-        if not config.autoreload:
+        if not (config.autoreload or config.callback):
             return ()
         wanted = self._child.options.config
         return (wanted, *(source for source in config.sources if config.path == wanted))
 
     async def _changed_on_disk(self) -> None:
-        log.get().info("config_changed", path=self._child.options.config)
-        await self.reload()
+        config, path = self._child.director.config, self._child.options.config
+        words = f"Configuration file '{path}' has changed on disk"
+        log.get(sentence=words).info("config_changed", path=path)
+        if config.autoreload and not (await self.reload()).ok:
+            return  # what a callback would hand on is no configuration
+        if config.callback:
+            self._child.aftermath.callback(config.callback, path)
 
     def _vanished(self, path: str) -> None:
         self._refuse([f"{path}:1:1: error: the file is gone; the configuration in force stays"])

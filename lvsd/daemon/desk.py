@@ -116,7 +116,7 @@ class Desk:
         return await self._touched(keys)
 
     async def _touched(self, keys: tuple[RealKey, ...]) -> list[str]:
-        await self._child.save_drains()  # an answer means that a restart will know
+        await self._child.keeper.save_drains()  # an answer means that a restart will know
         return [f"{key.virtual} {key.real}" for key in keys]
 
     async def reload(self) -> ReloadResult:

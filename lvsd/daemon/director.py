@@ -34,15 +34,19 @@ from lvsd.core.happenings import (
     DrainStarted,
     Effect,
     Event,
+    Maintenance,
     RealKey,
     Undrain,
 )
 from lvsd.core.happenings import RouterStates as RolesTold
-from lvsd.core.model import Config
+from lvsd.core.model import Config, Moment
+from lvsd.daemon.aftermath import Aftermath
 from lvsd.daemon.arguments import Options, parse
 from lvsd.daemon.configuration import Configuration
 from lvsd.daemon.desk import Desk
+from lvsd.daemon.keeping import Keeper
 from lvsd.daemon.lookout import Lookout
+from lvsd.daemon.maintenance import MaintenanceFolder
 from lvsd.daemon.messages import (
     VERSION,
     CommandDone,
@@ -62,9 +66,8 @@ from lvsd.daemon.parent import Parent
 from lvsd.daemon.report import Report
 from lvsd.daemon.scripts import Notifier, Tracker
 from lvsd.daemon.settings import Settings
-from lvsd.daemon.store import Store, drains_of, restored
+from lvsd.daemon.store import Store
 from lvsd.daemon.table import Applier, Kernel
-from lvsd.daemon.telling import tell
 from lvsd.daemon.verdicts import Verdicts
 from lvsd.events import EVENTS
 from lvsd.linux import KernelError
@@ -96,10 +99,11 @@ class Child:
         log.observe(self.history.record)
         self.routers_told: asyncio.Future[None] = self._loop.create_future()
         self.store = Store(options.state_dir, options.runtime_dir, options.since)
-        self._owned, self._sysctls = self.store.manifest()
-        self._saved = (set(self._owned), dict(self._sysctls))
+        self.keeper = Keeper(self)
         self.verdicts = Verdicts(self.feed)
         self._notifier = Notifier()
+        self.aftermath = Aftermath(self._moment)
+        self.maintenance = MaintenanceFolder(lambda files: self.feed(Maintenance(files)))
         self.report = Report(parent)
         self.tracker, self.lookout = Tracker(self.tell_main), Lookout(self.tell_main)
         self.configuration = Configuration(self)
@@ -145,7 +149,7 @@ class Child:
         if config is None:
             await self._refuse(errors)
             return
-        self._restore_drains()
+        self.keeper.restore_drains()
         await self.configuration.follow(config)
         self.configuration.watch.accept(self.configuration.seen)
         self._server = await serve(socket.socket(fileno=self.options.listen), Desk(self))
@@ -195,6 +199,7 @@ class Child:
             self._notifier.changed(router, "stop", router.priority)
         await self.tracker.close()
         self.lookout.close()
+        self.maintenance.close()
         if self.settings is not None:
             await self.settings.follow((), {})
         if self.applier is not None:
@@ -203,8 +208,9 @@ class Child:
                 log.get().error("table_failed", error=error)
             log.get().info("table_cleared", services=len(keys))
             self.applier.owned -= set(keys)
-            await self.save_manifest()
+            await self.keeper.save_manifest()
         await self._notifier.finish(_STOP_NOTIFY)
+        await self.aftermath.stop(self.director, _STOP_NOTIFY)
         log.get().info("director_stopped")
         if self._server is not None:
             await self._server.close()
@@ -216,7 +222,7 @@ class Child:
     async def open_kernel(self, config: Config) -> None:
         """Open IPVS when something needs it for the first time. Raises KernelError."""
         needed = bool(config.virtuals) or any(router.syncdaemon for router in config.routers)
-        if self.applier is not None or not (needed or self._owned):
+        if self.applier is not None or not (needed or self.keeper.owned):
             return
         try:
             kernel = await self._kernel()
@@ -224,7 +230,7 @@ class Child:
             applier = Applier(
                 kernel, zeroed=self._zeroed, raised=self._raised, changed=self._applied
             )
-            applier.owned = self._owned
+            applier.owned = self.keeper.owned
             await applier.read()
         except KernelError:
             if needed:
@@ -232,7 +238,7 @@ class Child:
             return  # only a manifest speaks of services, and there cannot be any
         log.get().info("table_adopted", services=len(applier.picture))
         self.applier = applier
-        self.settings = Settings(kernel, self._sysctls, real=self.options.table == "kernel")
+        self.settings = Settings(kernel, self.keeper.sysctls, real=self.options.table == "kernel")
         self._spawn(applier.run())
 
     async def _kernel(self) -> Kernel:
@@ -243,9 +249,10 @@ class Child:
     def feed(self, event: Event) -> None:
         """One event for the director; tells its effects and passes its wish on."""
         before = self.director
+        self.aftermath.checked(event, before)
         self.director, effects = step(before, event, self._loop.time())
         for effect in effects:
-            tell(effect, self.director)
+            self.aftermath.tell(effect, self.director)
         self._stepped(before, effects)
 
     async def load(self, config: Config) -> None:
@@ -259,7 +266,7 @@ class Child:
         self.director, effects = thought
         self._stepped(before, effects)
         for number, effect in enumerate(effects, 1):
-            tell(effect, self.director)
+            self.aftermath.tell(effect, self.director)
             if number % _TOLD_AT_ONCE == 0:
                 await asyncio.sleep(0)
 
@@ -267,7 +274,7 @@ class Child:
         if self.director is before:
             return
         if any(isinstance(e, DrainStarted | DrainEnded | DrainExpired) for e in effects):
-            self._spawn(self.save_drains())
+            self._spawn(self.keeper.save_drains())
         if self._wish_timer is None:
             self._wish_timer = self._loop.call_later(_WISH_DELAY, self._wish)
         self.tell_main()
@@ -346,31 +353,22 @@ class Child:
             wish = desired(self.director)
             if self.settings is not None:
                 await self.settings.follow(wish.sync_daemons, wish.sysctls)
-            await self.save_manifest()
+            await self.keeper.save_manifest()
             self.report.headline(self.director)
             self.verdicts.look()
             await asyncio.sleep(0.2)
 
+    def _moment(self) -> Moment:
+        """What the daemon is doing, as mails tell it."""
+        if self._stopping:
+            return Moment.STOPPING
+        if self.configuration.reloading:
+            return Moment.RELOADING
+        return Moment.RUNNING if self.report.is_ready else Moment.STARTING
+
     def unix(self, at: float) -> float:
         """A time of the loop's clock as a Unix time."""
         return at - self._loop.time() + time.time()
-
-    async def save_manifest(self) -> None:
-        """Store which services are ours, when that has changed."""
-        if self.applier is None or self.settings is None:
-            return
-        current = (set(self.applier.owned), dict(self.settings.original))
-        if current != self._saved:
-            self._saved = current
-            await self.store.save_manifest(*current)
-
-    async def save_drains(self) -> None:
-        """Store the drains in force."""
-        await self.store.save_drains(drains_of(self.director, self.unix))
-
-    def _restore_drains(self) -> None:
-        for drain in restored(self.store.drains(), self.unix(0.0)):
-            self.director, _ = step(self.director, drain, self._loop.time())
 
 
 async def _run(options: Options) -> int:

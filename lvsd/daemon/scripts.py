@@ -37,8 +37,10 @@ class Refused(Exception):
     """The program is not run; the text says why."""
 
 
-async def run(argv: tuple[str, ...], time_limit: float, user: Identity = LVSD) -> int:
-    """The exit status of a program, negative for a signal.
+async def run(
+    argv: tuple[str, ...], time_limit: float, user: Identity = LVSD, *, text: bytes | None = None
+) -> int:
+    """The exit status of a program, negative for a signal. `text` is its standard input.
 
     Raises Refused (also when it cannot be started) and TimeoutError after `time_limit` seconds.
     """
@@ -48,7 +50,7 @@ async def run(argv: tuple[str, ...], time_limit: float, user: Identity = LVSD) -
         process = await asyncio.create_subprocess_exec(
             *argv,
             executable=program,
-            stdin=asyncio.subprocess.DEVNULL,
+            stdin=asyncio.subprocess.DEVNULL if text is None else asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,
             cwd="/",
@@ -60,6 +62,7 @@ async def run(argv: tuple[str, ...], time_limit: float, user: Identity = LVSD) -
         raise Refused(f"{argv[0]}: {error}") from error
     try:
         async with asyncio.timeout(time_limit):
+            await process.communicate(text)
             return await process.wait()
     finally:
         # PermissionError: it runs as another user, and CAP_KILL was taken from us.

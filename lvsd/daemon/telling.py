@@ -13,6 +13,8 @@ from lvsd.core.happenings import (
     FallbackEntered,
     FallbackLeft,
     HealthChanged,
+    MaintenanceEnded,
+    MaintenanceStarted,
     RealKey,
     ServiceDown,
     ServiceUp,
@@ -22,9 +24,9 @@ from lvsd.core.health import Status
 from lvsd.core.pool import weights
 
 
-def tell(effect: Effect, director: Director) -> None:
-    """Log one effect; `director` is the state after it."""
-    logger = log.get()
+def tell(effect: Effect, director: Director, sentence: str = "") -> None:
+    """Log one effect; `director` is the state after it, `sentence` ldirectord's words for it."""
+    logger = log.get(sentence=sentence) if sentence else log.get()
     match effect:
         case HealthChanged(key, _, Status.UP, reason):
             logger.info("real_up", **_real(key), weight=_weight(director, key), reason=reason)
@@ -49,6 +51,10 @@ def tell(effect: Effect, director: Director) -> None:
         case DrainEnded(key, by_hand, removed):
             why = "removed" if removed else "by hand" if by_hand else "operator"
             logger.info("real_undrained", **_real(key), why=why)
+        case MaintenanceStarted(key, file):
+            logger.warning("maintenance_started", **_real(key), file=file)
+        case MaintenanceEnded(key):
+            logger.info("maintenance_ended", **_real(key))
         case AllJudged():
             pass  # told as `ready` once the table agrees as well
 

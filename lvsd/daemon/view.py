@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from lvsd.control.status import (
     RealStatus,
@@ -73,6 +74,8 @@ class View:
         key = RealKey(pool.virtual.key, real.key)
         health, admin = pool.health[real.key], pool.admin.get(real.key, Admin.ENABLED)
         drain = self._director.drains.get(key)
+        if file := self._director.maintenance.get(key):
+            health = replace(health, reason=f"maintenance: {file}")
         deadline = None if drain is None else drain.deadline_at
         return self._row(
             key,

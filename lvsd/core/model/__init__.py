@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from lvsd.core.model.actions import Actions, Alert, MailServer, Moment
 from lvsd.core.model.kernel import (
     SCHEDULERS,
     SYNC_GROUP,
@@ -50,6 +51,8 @@ from lvsd.core.model.service import (
 __all__ = [
     "SCHEDULERS",
     "SYNC_GROUP",
+    "Actions",
+    "Alert",
     "Check",
     "CheckKind",
     "Config",
@@ -59,6 +62,8 @@ __all__ = [
     "Forwarding",
     "IPAddress",
     "Identity",
+    "MailServer",
+    "Moment",
     "PeerTtl",
     "Protocol",
     "RealServer",
@@ -96,6 +101,9 @@ class Config:
     logfile: str = ""
     standbytable: bool = True
     operators: tuple[str, ...] = ()
+    callback: tuple[str, ...] = ()
+    maintenancedir: str = ""
+    logstyle: str = "lvsd"
     # Where it came from does not count: the normal form loads back to an equal Config.
     path: str = field(default="", compare=False)
     sha256: str = field(default="", compare=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
+from lvsd.core.model.actions import NO_ACTIONS, Actions
 from lvsd.core.model.kernel import (
     DestinationKey,
     Forwarding,
@@ -81,7 +82,7 @@ class Virtual:
     `fallback` is the sorry server, in the table (weight 1) only while no real is up.
     `quorum` and `hysteresis` are keepalived's, over the sum of weights of live reals; the
     service is up from quorum + hysteresis and down below quorum - hysteresis (or at 0).
-    `cleanstop`: the service is removed when the daemon stops.
+    `cleanstop`: the service is removed when the daemon stops. `actions` never touch the table.
     """
 
     service: VirtualService
@@ -93,6 +94,7 @@ class Virtual:
     quorum: int = 1
     hysteresis: int = 0
     cleanstop: bool = True
+    actions: Actions = NO_ACTIONS
 
     @property
     def key(self) -> ServiceKey:

@@ -1,0 +1,191 @@
+"""What follows a change besides the table: log lines, mails, commands.
+
+The director's effects come here once each. Nothing here is awaited by anybody: a mail server that
+hangs or a program that loops delays its own kind only. Commands of one service run one after the
+other; of those that wait only the newest counts, for an old state is no news.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from lvsd import log
+from lvsd.core.director import Director
+from lvsd.core.happenings import ChecksFinished, Effect, Event, RealKey, ServiceDown, ServiceUp
+from lvsd.core.model import Alert, Config, Moment, ServiceKey, Virtual
+from lvsd.core.sentences import Sentence, reloaded, sentence, stopped
+from lvsd.daemon import scripts
+from lvsd.daemon.mail import Postman, letter
+from lvsd.daemon.monitor import MonitorFiles
+from lvsd.daemon.telling import tell
+
+#: Seconds a command may take.
+COMMAND_TIME_LIMIT = 30.0
+
+
+@dataclass(slots=True)
+class _Outage:
+    """A server that mails were sent about and that is still away."""
+
+    alert: Alert
+    subject: str
+    about: str
+    due_at: float
+
+
+class Aftermath:
+    """Tells, mails and runs. `moment` says what the daemon is doing now."""
+
+    def __init__(self, moment: Callable[[], Moment]) -> None:
+        self._moment = moment
+        self._loop = asyncio.get_running_loop()
+        self._postman = Postman()
+        self._commands = Commands()
+        self._monitor = MonitorFiles()
+        self._outages: dict[RealKey, _Outage] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._classic = self._monitored = False
+
+    def follow(self, old: Config, new: Config) -> None:
+        """A configuration came into force."""
+        self._classic = new.logstyle == "ldirectord"
+        self._monitored = any(virtual.actions.monitorfile for virtual in new.virtuals)
+        known = {virtual.key: virtual for virtual in new.virtuals}
+        for key in [k for k in self._outages if k.virtual not in known]:
+            del self._outages[key]
+        if self._classic:
+            before = {virtual.key: virtual for virtual in old.virtuals}
+            for line in reloaded(before, known):
+                log.sentence(line)
+
+    def tell(self, effect: Effect, director: Director) -> None:
+        """One effect; `director` is the state after it."""
+        said = sentence(effect, director)
+        tell(effect, director, said.text if said is not None and self._classic else "")
+        if said is not None and said.down is not None:
+            self._alert(said, director)
+        if isinstance(effect, ServiceUp | ServiceDown) and (
+            pool := director.pools.get(effect.virtual)
+        ):
+            self._commands.changed(pool.virtual, up=isinstance(effect, ServiceUp))
+
+    def checked(self, event: Event, director: Director) -> None:
+        """Note check results for monitor files; `director` is the state they came to."""
+        if self._monitored and isinstance(event, ChecksFinished):
+            self._monitor.checked(event.results, director)
+
+    def callback(self, argv: tuple[str, ...], path: str) -> None:
+        """Run `callback=`: a configuration file has changed."""
+        self._commands.run("callback", (*argv, path))
+
+    async def stop(self, director: Director, time_limit: float) -> None:
+        """The table is about to go: say so, and give what waits a last chance."""
+        if self._timer is not None:
+            self._timer.cancel()
+        for pool in director.pools.values() if self._classic else ():
+            for line in stopped(pool) if pool.virtual.cleanstop else ():
+                log.sentence(line)
+        await asyncio.gather(
+            self._commands.finish(time_limit),
+            self._postman.finish(time_limit),
+            self._monitor.close(),
+        )
+
+    def _alert(self, said: Sentence, director: Director) -> None:
+        pool = director.pools.get(said.key.virtual)
+        alert = None if pool is None else pool.virtual.actions.alert
+        if pool is None or alert is None:
+            return
+        about, subject = _about(pool.virtual), said.text
+        if pool.virtual.actions.servicename:
+            subject = f"[{pool.virtual.actions.servicename}] {subject}"
+        fallback = said.key.real not in pool.health
+        if said.down and alert.interval and not fallback:
+            text = f"Inaccessible real server: {said.key.real} ({said.key.virtual})"
+            due_at = self._loop.time() + alert.interval
+            self._outages[said.key] = _Outage(alert, text, about, due_at)
+            self._wait()
+        else:
+            self._outages.pop(said.key, None)
+        self._mail(alert, subject, about)
+
+    def _mail(self, alert: Alert, subject: str, about: str) -> None:
+        if (moment := self._moment()) in alert.moments:
+            self._postman.post(alert.server, letter(alert, subject, moment, about))
+
+    def _wait(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        due_at = min((outage.due_at for outage in self._outages.values()), default=None)
+        self._timer = None if due_at is None else self._loop.call_at(due_at, self._remind)
+
+    def _remind(self) -> None:
+        now = self._loop.time()
+        for outage in self._outages.values():
+            if outage.due_at <= now:
+                outage.due_at = now + outage.alert.interval
+                self._mail(outage.alert, outage.subject, outage.about)
+        self._wait()
+
+
+def _about(virtual: Virtual) -> str:
+    actions = virtual.actions
+    lines = [("Service name", actions.servicename), ("Comment", actions.comment)]
+    return "".join(f"{name}: {text}\n" for name, text in lines if text)
+
+
+class Commands:
+    """Runs `fallbackcommand=` and `callback=`, each kind in order."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, tuple[str, ...]] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    def changed(self, virtual: Virtual, *, up: bool) -> None:
+        """A service has live real servers again, or none any more."""
+        if argv := virtual.actions.fallbackcommand:
+            word, key = "stop" if up else "start", virtual.key
+            argv = (*argv, word, str(key), key.protocol.word)
+            self.run(f"fallbackcommand of {_named(key)}", argv)
+
+    def run(self, purpose: str, argv: tuple[str, ...]) -> None:
+        """Run a program once what runs for the same purpose has ended."""
+        self._waiting[purpose] = argv
+        if purpose not in self._tasks:
+            self._tasks[purpose] = asyncio.create_task(self._work(purpose))
+
+    async def finish(self, time_limit: float) -> None:
+        """Wait for what runs; what exceeds the limit is killed."""
+        if self._tasks:
+            _, late = await asyncio.wait(list(self._tasks.values()), timeout=time_limit)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+    async def _work(self, purpose: str) -> None:
+        try:
+            while purpose in self._waiting:
+                await _run(purpose, self._waiting.pop(purpose))
+        finally:
+            del self._tasks[purpose]
+
+
+def _named(key: ServiceKey) -> str:
+    return f"{key.protocol.word} {key}"
+
+
+async def _run(purpose: str, argv: Iterable[str]) -> None:
+    program, *arguments = argv
+    try:
+        status = await scripts.run((program, *arguments), COMMAND_TIME_LIMIT)
+    except scripts.Refused as refused:
+        error = str(refused)
+    except TimeoutError:
+        error = f"killed after {COMMAND_TIME_LIMIT:g} s"
+    else:
+        if status == 0:
+            return
+        error = f"exit status {status}" if status > 0 else f"signal {-status}"
+    log.get().error("command_failed", purpose=purpose, program=program, error=error)

@@ -1,0 +1,119 @@
+"""ldirectord's words for what happens, and its name for a check."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from lvsd.core.director import Director, step
+from lvsd.core.happenings import CheckFinished, ConfigLoaded, Drain, Event, Maintenance, RealKey
+from lvsd.core.model import CheckKind, RealServer
+from lvsd.core.sentences import identity, reloaded, sentence, stopped
+
+from .farm import config, real, real_key, service_key, virtual
+
+KEY = RealKey(service_key(), real_key(4))
+R, V = "198.51.100.4:80", "192.0.2.1:80"
+
+
+class Bench:
+    def __init__(self, *reals: RealServer, **policy: Any) -> None:
+        self.director = Director()
+        self.virtual = virtual(*(reals or (real(4, 5),)), **policy)
+        self.do(ConfigLoaded(config(self.virtual)))
+
+    def do(self, event: Event) -> list[str]:
+        self.director, effects = step(self.director, event, 0.0)
+        found = (sentence(effect, self.director) for effect in effects)
+        return [said.text for said in found if said is not None]
+
+    def check(self, passed: bool) -> list[str]:
+        return self.do(CheckFinished(self.virtual.reals[0].check, passed, "refused"))
+
+
+def test_a_quiescent_real_is_added_quiesced_and_restored() -> None:
+    bench = Bench()
+
+    assert bench.check(True) == [f"Added real server: {R} ({V}) (Weight set to 5)"]
+    assert bench.check(False) == [f"Quiescent real server: {R} ({V}) (Weight set to 0)"]
+    assert bench.check(True) == [f"Restored real server: {R} ({V}) (Weight set to 5)"]
+
+
+def test_with_quiescent_no_it_is_deleted_and_added() -> None:
+    bench = Bench(quiescent=False)
+    bench.check(True)
+
+    assert bench.check(False) == [f"Deleted real server: {R} ({V})"]
+    assert bench.check(True) == [f"Added real server: {R} ({V}) (Weight set to 5)"]
+
+
+def test_soft_failures_are_counted() -> None:
+    bench = Bench(fall=3)
+    bench.check(True)
+
+    assert bench.check(False) == [f"Soft failure real server: {R} (tcp:{V}) failure 1/3"]
+
+
+def test_the_fallback_is_added_and_deleted() -> None:
+    sorry = real(9, 1, CheckKind.ON)
+    bench = Bench(fallback=sorry)
+
+    assert f"Added fallback server: 198.51.100.9:80 ({V}) (Weight set to 1)" in bench.check(False)
+    assert f"Deleted fallback server: 198.51.100.9:80 ({V})" in bench.check(True)
+
+
+def test_maintenance_reads_like_a_failure_and_a_return() -> None:
+    bench = Bench()
+    bench.check(True)
+
+    assert bench.do(Maintenance({KEY: "/x"})) == [
+        f"Quiescent real server: {R} ({V}) (Weight set to 0)"
+    ]
+    assert bench.check(False) == [f"Quiescent real server: {R} ({V}) (Weight set to 0)"]
+    assert bench.do(Maintenance({})) == [], "it is down by its checks as well"
+
+
+def test_a_drained_real_that_comes_up_is_not_said_to_be_restored() -> None:
+    bench = Bench()
+    bench.do(Drain(KEY))
+
+    assert bench.check(True) == []
+
+
+def test_a_reload_is_told_service_by_service() -> None:
+    old = {v.key: v for v in (virtual(at="192.0.2.1:80"), virtual(at="192.0.2.2:80"))}
+    changed = virtual(at="192.0.2.2:80", persistent=60)
+    new = {v.key: v for v in (changed, virtual(at="192.0.2.3:80"))}
+
+    assert reloaded(old, new) == [
+        "Purged virtual server (start): 192.0.2.1:80",
+        "Changed virtual server: 192.0.2.2:80",
+        "Added virtual server: 192.0.2.3:80",
+    ]
+
+
+def test_a_stop_purges_live_reals_and_the_service() -> None:
+    bench = Bench(real(4), real(5))
+    bench.check(True)
+
+    assert stopped(bench.director.pools[KEY.virtual]) == [
+        f"Purged real server (stop): {R} ({V})",
+        f"Purged virtual server (stop): {V}",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("server", "name"),
+    [
+        (
+            real(4, 2, request=b"/a", receive=b"ok", virtualhost=b"w.example"),
+            "negotiate http tcp 198.51.100.4 80 w.example 2 gate /a ok",
+        ),
+        (real(4, 1, CheckKind.CONNECT), "connect tcp 198.51.100.4 80 1 gate /"),
+    ],
+)
+def test_a_check_is_named_as_in_ldirectords_monitor_file(server: RealServer, name: str) -> None:
+    bench = Bench(server)
+
+    assert identity(bench.director.pools[KEY.virtual], KEY.real) == name

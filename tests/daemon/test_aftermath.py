@@ -1,0 +1,226 @@
+"""Mails, commands, maintenance folder and monitor file, with a whole child process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.daemon.childhood import ChildProcess, Web, child
+
+
+@pytest.fixture
+def web() -> Iterator[Web]:
+    server = Web()
+    yield server
+    server.close()
+
+
+class MailServer:
+    """Speaks enough SMTP (RFC 5321) to take mails; `mails` has them with their envelope."""
+
+    def __init__(self) -> None:
+        self.mails: list[str] = []
+        self.hangs = False
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 mail.example.org\r\n")
+        envelope = ""
+        while line := (await reader.readline()).decode():
+            verb = line.split(":")[0].strip().upper()
+            if self.hangs:
+                await reader.read()
+            elif verb == "DATA":
+                writer.write(b"354 go on\r\n")
+                body = (await reader.readuntil(b"\r\n.\r\n")).decode()
+                self.mails.append(envelope + body)
+                envelope = ""
+                writer.write(b"250 taken\r\n")
+            else:
+                envelope += line if verb.startswith(("MAIL", "RCPT")) else ""
+                writer.write(b"221 bye\r\n" if verb == "QUIT" else b"250 fine\r\n")
+        writer.close()
+
+    async def receive(self, count: int) -> list[str]:
+        """The first `count` mails, waited for."""
+        async with asyncio.timeout(20):
+            while len(self.mails) < count:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        return self.mails[:count]
+
+
+@contextlib.asynccontextmanager
+async def mail_server() -> AsyncIterator[tuple[MailServer, int]]:
+    mails = MailServer()
+    server = await asyncio.start_server(mails.serve, "127.0.0.1", 0)
+    try:
+        yield mails, server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+
+
+def conf(web: Web, globals_: str = "", members: str = "") -> str:
+    return (
+        f"{globals_}\nvirtual=192.0.2.1:80\n\treal={web.name} masq 3\n\tservice=http\n"
+        f"\tcheckinterval=1\n\tchecktimeout=1\n\tscheduler=rr\n{members}"
+    )
+
+
+def program(folder: Path, text: str) -> Path:
+    """A program that only we can change, as lvsd demands."""
+    path = folder / "program"
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return path
+
+
+async def test_each_change_is_mailed_in_ldirectords_words(tmp_path: Path, web: Web) -> None:
+    async with mail_server() as (mails, port):
+        text = f"emailalert=ops@example.org\nemailalertfrom=lb@example.org\nsmtp=127.0.0.1:{port}"
+        async with child(tmp_path, conf(web, text, "\tservicename=My shop\n")) as c:
+            await c.ready()
+            web.status = 500
+            first, second = await mails.receive(2)
+
+            assert f"Added real server: {web.name} (192.0.2.1:80) (Weight set to 3)" in first
+            assert "RCPT TO:<ops@example.org>" in second
+            assert "From: lb@example.org" in second
+            subject = f"Quiescent real server: {web.name} (192.0.2.1:80) (Weight set to 0)"
+            assert f"Log-Message: [My shop] {subject}" in second
+            assert "Daemon-Status: running" in second
+            assert "Service name: My shop" in second
+
+
+async def test_mails_leave_only_in_the_moments_named_and_are_repeated(
+    tmp_path: Path, web: Web
+) -> None:
+    async with mail_server() as (mails, port):
+        text = f"emailalert=ops@example.org\nsmtp=127.0.0.1:{port}\nemailalertfreq=1"
+        async with child(tmp_path, conf(web, f"{text}\nemailalertstatus=running")) as c:
+            await c.ready()
+            web.status = 500
+            down, again, _ = await mails.receive(3)
+
+            assert "Log-Message: Quiescent real server" in down, "none was sent while starting"
+            assert f"Log-Message: Inaccessible real server: {web.name} (192.0.2.1:80)" in again
+
+
+async def test_a_mail_server_that_hangs_delays_nothing(tmp_path: Path, web: Web) -> None:
+    async with mail_server() as (mails, port):
+        mails.hangs = True
+        text = f"emailalert=ops@example.org\nsmtp=127.0.0.1:{port}"
+        async with child(tmp_path, conf(web, text)) as c:
+            await c.ready()
+            web.status = 500
+            await c.until(lambda s: s["virtuals"][0]["reals"][0]["effective_weight"] == 0)
+            assert await c.stop() == 0
+
+
+async def test_the_fallbackcommand_hears_start_and_stop(tmp_path: Path, web: Web) -> None:
+    told = tmp_path / "told"
+    command = program(tmp_path, f'echo "$@" >> {told}')
+    async with child(tmp_path, conf(web, f"fallbackcommand={command} extra")) as c:
+        await c.ready()
+        await _lines(c, told, ["extra stop 192.0.2.1:80 tcp"])
+        web.status = 500
+        await _lines(c, told, ["extra stop 192.0.2.1:80 tcp", "extra start 192.0.2.1:80 tcp"])
+
+
+async def test_a_command_that_fails_is_told(tmp_path: Path, web: Web) -> None:
+    command = program(tmp_path, "exit 3")
+    async with child(tmp_path, conf(web, f"fallbackcommand={command}")) as c:
+        await c.logged("command_failed")
+        assert 'error="exit status 3"' in c.log
+
+
+@pytest.mark.parametrize("autoreload", ["yes", "no"])
+async def test_the_callback_hears_of_a_changed_file(
+    tmp_path: Path, web: Web, autoreload: str
+) -> None:
+    told = tmp_path / "told"
+    command = program(tmp_path, f'echo "$@" >> {told}')
+    text = conf(web, f'callback="{command}"\nautoreload={autoreload}')
+    async with child(tmp_path, text) as c:
+        await c.ready()
+        c.conf.write_text(text + "\tcomment=changed\n")
+        await _lines(c, told, [str(c.conf)])
+
+
+async def test_a_refused_file_is_not_handed_on(tmp_path: Path, web: Web) -> None:
+    told = tmp_path / "told"
+    command = program(tmp_path, f'echo "$@" >> {told}')
+    text = conf(web, f'callback="{command}"\nautoreload=yes')
+    async with child(tmp_path, text) as c:
+        await c.ready()
+        c.conf.write_text(text + "\tschedluer=rr\n")
+        await c.logged("config_refused")
+        c.conf.write_text(text + "\tcomment=mended\n")
+        await _lines(c, told, [str(c.conf)])
+
+
+@pytest.mark.parametrize("name", ["127.0.0.1", "127.0.0.1:PORT", "localhost:PORT"])
+async def test_a_file_in_the_maintenance_folder_takes_a_real_out_at_once(
+    tmp_path: Path, web: Web, name: str
+) -> None:
+    assert socket.getnameinfo(("127.0.0.1", 0), 0)[0] == "localhost"
+    folder = tmp_path / "maintenance"
+    folder.mkdir()
+    file = folder / name.replace("PORT", str(web.port))
+    async with child(tmp_path, conf(web, f"maintenancedir={folder}")) as c:
+        await c.ready()
+        file.touch()
+        status = await c.until(lambda s: s["virtuals"][0]["reals"][0]["effective_weight"] == 0)
+        row = status["virtuals"][0]["reals"][0]
+        assert (row["health"], row["admin"]) == ("up", "drain")
+        assert row["reason"] == f"maintenance: {file}"
+        file.unlink()
+        await c.until(lambda s: s["virtuals"][0]["reals"][0]["effective_weight"] == 3)
+
+
+async def test_a_file_that_is_there_at_the_start_counts(tmp_path: Path, web: Web) -> None:
+    (tmp_path / "127.0.0.1").touch()
+    async with child(tmp_path, conf(web, f"maintenancedir={tmp_path}")) as c:
+        await c.ready()
+        await c.until(lambda s: s["virtuals"][0]["reals"][0]["admin"] == "drain")
+
+
+async def test_the_monitor_file_has_a_line_for_each_check(tmp_path: Path, web: Web) -> None:
+    monitor = tmp_path / "monitor"
+    async with child(tmp_path, conf(web, "", f'\tmonitorfile="{monitor}"\n')) as c:
+        await c.ready()
+        web.status = 500
+        await c.until(lambda s: s["virtuals"][0]["reals"][0]["health"] == "down")
+        assert await c.stop() == 0
+        name = f"negotiate http tcp 127.0.0.1 {web.port} 3 masq /"
+        lines = monitor.read_text().splitlines()
+        assert f"[{c.process.pid}] {name} [up] " in lines[0]
+        assert any(f"{name} [down] status 500" in line for line in lines)
+
+
+async def test_the_log_file_speaks_ldirectords_language_where_asked(
+    tmp_path: Path, web: Web
+) -> None:
+    file = tmp_path / "lvsd.log"
+    async with child(tmp_path, conf(web, f'logfile="{file}"\nlogstyle=ldirectord')) as c:
+        await c.ready()
+        assert await c.stop() == 0
+    lines = [line.partition("] ")[2] for line in file.read_text().splitlines()]
+
+    assert "Added virtual server: 192.0.2.1:80" in lines
+    assert f"Added real server: {web.name} (192.0.2.1:80) (Weight set to 3)" in lines
+    assert "Purged virtual server (stop): 192.0.2.1:80" in lines
+
+
+async def _lines(c: ChildProcess, path: Path, expected: list[str]) -> None:
+    """Wait until a file has exactly these lines."""
+    lines: list[str] = []
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(20):
+            while lines != expected:
+                lines = (await c.file(path)).splitlines()
+                await asyncio.sleep(0.02)
+    assert lines == expected, c.log
