@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from lvsd.config import loads
+from lvsd.daemon.maintenance import MaintenanceFolder
 from tests.daemon.childhood import ChildProcess, Web, child
 
 
@@ -162,11 +164,10 @@ async def test_a_refused_file_is_not_handed_on(tmp_path: Path, web: Web) -> None
         await _lines(c, told, [str(c.conf)])
 
 
-@pytest.mark.parametrize("name", ["127.0.0.1", "127.0.0.1:PORT", "localhost:PORT"])
+@pytest.mark.parametrize("name", ["127.0.0.1", "127.0.0.1:PORT"])
 async def test_a_file_in_the_maintenance_folder_takes_a_real_out_at_once(
     tmp_path: Path, web: Web, name: str
 ) -> None:
-    assert socket.getnameinfo(("127.0.0.1", 0), 0)[0] == "localhost"
     folder = tmp_path / "maintenance"
     folder.mkdir()
     file = folder / name.replace("PORT", str(web.port))
@@ -179,6 +180,52 @@ async def test_a_file_in_the_maintenance_folder_takes_a_real_out_at_once(
         assert row["reason"] == f"maintenance: {file}"
         file.unlink()
         await c.until(lambda s: s["virtuals"][0]["reals"][0]["effective_weight"] == 3)
+
+
+@pytest.mark.parametrize("name", ["web1.example.org", "web1.example.org:80", "web1", "web1:80"])
+async def test_a_file_may_have_the_host_name_of_a_real_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    def named(address: tuple[str, int], flags: int) -> tuple[str, str]:
+        if address[0] != "192.0.2.4":
+            raise OSError("no name")
+        return "web1.example.org", "0"
+
+    monkeypatch.setattr(socket, "getnameinfo", named)
+    text = "\treal=192.0.2.4:80 gate\n\treal=192.0.2.5:80 gate\n\tchecktype=on\n"
+    virtuals = loads(f"virtual=192.0.2.1:80\n{text}".encode(), interfaces=[]).virtuals
+    (tmp_path / name).touch()
+    told: asyncio.Queue[list[str]] = asyncio.Queue()
+    folder = MaintenanceFolder(lambda files: told.put_nowait([str(key.real) for key in files]))
+    folder.follow(str(tmp_path), virtuals)
+    try:
+        async with asyncio.timeout(20):
+            while not (found := await told.get()):
+                pass
+    finally:
+        folder.close()
+    assert found == ["192.0.2.4:80"]
+
+
+async def test_a_folder_that_comes_later_is_found(
+    tmp_path: Path, web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lvsd.daemon.maintenance.RETRY_DELAY", 0.05)
+    virtuals = loads(conf(web).encode(), interfaces=[]).virtuals
+    folder = tmp_path / "later"
+    told: asyncio.Queue[list[str]] = asyncio.Queue()
+    watch = MaintenanceFolder(lambda files: told.put_nowait([*files.values()]))
+    watch.follow(str(folder), virtuals)
+    try:
+        async with asyncio.timeout(20):
+            assert await told.get() == []
+            folder.mkdir()
+            (folder / "127.0.0.1").touch()
+            while not (found := await told.get()):
+                pass
+    finally:
+        watch.close()
+    assert found == [str(folder / "127.0.0.1")]
 
 
 async def test_a_file_that_is_there_at_the_start_counts(tmp_path: Path, web: Web) -> None:
