@@ -42,6 +42,8 @@ _FOREIGN = {
     "sorry_server": "fallback=",
     "connect_timeout": "checktimeout=",
     "retry": "failurecount=",
+    "vrrp_garp_interval": "garpinterval=",
+    "vrrp_gna_interval": "gnainterval=",
     "nb_get_retry": "failurecount=",
     "weight": "the number behind the method in a real= line",
 }

@@ -14,6 +14,7 @@ from lvsd.config import routers, services, tracks
 from lvsd.config.addresses import Resolver
 from lvsd.config.diagnostics import Place, Report
 from lvsd.config.document import Document
+from lvsd.config.pacing import build_paces
 from lvsd.core.model import Config, TrackKind
 
 
@@ -93,6 +94,7 @@ def _config(document: Document, path: str, resolver: Resolver, interfaces: Seque
         callback=found.callback,
         maintenancedir=document.globals.value("maintenancedir", ""),
         logstyle=document.globals.value("logstyle", "lvsd"),
+        paces=build_paces(document),
         path=path,
         sha256=document.digest.hexdigest(),
         sources=tuple(document.sources),

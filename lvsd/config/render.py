@@ -7,6 +7,7 @@ it as the last good configuration.
 from __future__ import annotations
 
 from lvsd.config.actions import render_actions
+from lvsd.config.pacing import render_paces
 from lvsd.config.services import FLAG_NAMES
 from lvsd.config.sync import render_sync
 from lvsd.config.tuning import tuned
@@ -56,6 +57,7 @@ def _globals(config: Config) -> str:
         lines.append(f'maintenancedir="{config.maintenancedir}"\n')
     if config.logstyle != "lvsd":
         lines.append(f"logstyle={config.logstyle}\n")
+    lines += render_paces(config.paces)
     return "".join(lines)
 
 

@@ -42,6 +42,18 @@ _GLOBALS = (
         "Keep the IPVS table filled on a director that holds no virtual address, so that it "
         "can take over at once.",
         origin="lvsd"),
+    row("G", "garpinterval", "decimal", "0",
+        "Seconds between two gratuitous ARPs out of one interface, at least, for switches that "
+        "drop them when many come at once: 0.01 spreads the 100 packets of 20 addresses over a "
+        "second. It makes a takeover slower by as much. 0: bursts of 32, a millisecond apart.",
+        origin="keepalived", bounds=(0, 3600)),
+    row("G", "gnainterval", "decimal", "0",
+        "The same for unsolicited neighbour advertisements (IPv6).",
+        origin="keepalived", bounds=(0, 3600)),
+    row("G", "garpgroup", "text", "",
+        "INTERFACE... [garpinterval S] [gnainterval S]: these interfaces, on one switch perhaps, "
+        "keep one interval together. What is not given is as for all.",
+        origin="keepalived", many=True),
     row("GR", "scriptuser", "identity", "lvsd's own",
         "Who notify programs, and script= blocks without a user of their own, run as: a user of "
         "this machine, with the user's groups, and a first group. In a vrrp= block it is about its "

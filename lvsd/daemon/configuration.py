@@ -28,7 +28,7 @@ from lvsd.core.changes import changes
 from lvsd.core.director import checks
 from lvsd.core.happenings import LocalAddresses, TableAdopted
 from lvsd.core.model import Config, IPAddress
-from lvsd.daemon.messages import Routers, router_to_wire
+from lvsd.daemon.messages import Routers, pace_to_wire, router_to_wire
 from lvsd.daemon.store import Running
 from lvsd.daemon.watch import Signature, Watch, signature
 from lvsd.linux import KernelError
@@ -152,8 +152,10 @@ class Configuration:
         child.tracker.follow(config.scripts)
         child.lookout.follow(config.processes, config.files)
         child.maintenance.follow(config.maintenancedir, config.virtuals)
-        if old.routers != config.routers or self.loaded is None:
-            child.parent.send(Routers([router_to_wire(router) for router in config.routers]))
+        told = (old.routers, old.paces) == (config.routers, config.paces)
+        if self.loaded is None or not told:
+            routers = [router_to_wire(router) for router in config.routers]
+            child.parent.send(Routers(routers, [pace_to_wire(pace) for pace in config.paces]))
         for warning in config.warnings if config.warnings != old.warnings else ():
             log.get().warning("config_warning", warning=warning)
         self.loaded = time.time()

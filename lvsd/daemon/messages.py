@@ -20,6 +20,7 @@ from lvsd.core.model import (
     Family,
     Identity,
     IPAddress,
+    Pace,
     PeerTtl,
     RouterConfig,
     SyncOptions,
@@ -53,9 +54,13 @@ class Refused(Message, frozen=True):
 
 
 class Routers(Message, frozen=True):
-    """Child → main: the routers of a newly loaded configuration, whole."""
+    """Child → main: the routers of a newly loaded configuration, whole.
+
+    `paces` are those of announcements, as plain mappings too.
+    """
 
     routers: list[dict[str, Any]]
+    paces: list[dict[str, Any]] = []
 
 
 class Ready(Message, frozen=True):
@@ -241,6 +246,17 @@ def router_from_wire(wire: Mapping[str, Any]) -> RouterConfig:
         for t in w.get("tracks", ())
     )
     return RouterConfig(**w)
+
+
+def pace_to_wire(pace: Pace) -> dict[str, Any]:
+    """A Pace as plain JSON values."""
+    return {f.name: _plain(getattr(pace, f.name)) for f in dataclasses.fields(pace)}
+
+
+def pace_from_wire(wire: Mapping[str, Any]) -> Pace:
+    """The inverse of `pace_to_wire`; fields this version does not know are ignored."""
+    known = {f.name: wire[f.name] for f in dataclasses.fields(Pace) if f.name in wire}
+    return Pace(**{**known, "interfaces": tuple(wire.get("interfaces", ()))})
 
 
 def _plain(value: Any) -> Any:

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from lvsd import log
-from lvsd.core.model import Family, IPAddress, RouterConfig, Track, TrackKind, Vip
+from lvsd.core.model import Family, IPAddress, Pace, RouterConfig, Track, TrackKind, Vip
 from lvsd.core.vrrp import (
     Announce,
     ChildLost,
@@ -30,8 +30,6 @@ from lvsd.core.vrrp import (
     ServicesReady,
     SourceChanged,
     Startup,
-    State,
-    StateChanged,
     TrackChanged,
     VipsReleased,
     VirtualRouter,
@@ -93,6 +91,10 @@ class Routers:
         for name in _interfaces(configs):
             self._tell_interface(name)
         self._run()
+
+    def pace(self, paces: Sequence[Pace]) -> None:
+        """How far apart announcements leave."""
+        self._herald.pace(paces)
 
     def post(self, key: Key | None, event: Event) -> None:
         """Feed one event; `key` None means every router."""
@@ -227,6 +229,9 @@ class Routers:
         desired = self.core.desired()
         self._wards.tell(self.core.routers, desired)
         if desired != self._desired:
+            for key, vips in self._desired.items():
+                gone = {v.address for v in vips} - {v.address for v in desired.get(key, ())}
+                self._herald.forget(key, gone)
             self._desired = desired
             self._listen(desired)
         self._introduce()
@@ -312,8 +317,6 @@ class Routers:
                     if vr is not None:
                         self._herald.announce(vr, addresses, count)
                 case _:
-                    if isinstance(effect, StateChanged) and effect.new is not State.MASTER:
-                        self._herald.forget(key)
                     self._chronicle.effect(key, vr, effect)
 
     # --- levels -----------------------------------------------------------------------------

@@ -161,7 +161,8 @@ class Main:
                 reason = "refused for what the lines above say" if errors else "refused"
                 _log.error("start_failed", error=reason, errors=len(errors))
                 self._fail()
-            case messages.Routers(routers):
+            case messages.Routers(routers, paces):
+                self._routers.pace([messages.pace_from_wire(pace) for pace in paces])
                 self._on_routers([messages.router_from_wire(r) for r in routers])
             case Ready(ready):
                 self._routers.services_ready(ready)

@@ -1,62 +1,43 @@
 """Gratuitous ARP and unsolicited neighbour advertisements: sent by us, heard from others.
 
-The sender paces: frames leave in small bursts, so that a few hundred addresses do not overflow a
-switch's control plane. The listener hears only frames that claim one of the watched addresses
-(a BPF filter); it never sees our own. Neither ever blocks.
+The listener hears only frames that claim one of the watched addresses (a BPF filter); it never
+sees our own. Neither ever blocks.
 """
 
 from __future__ import annotations
 
 import socket
-from collections import deque
-from collections.abc import Collection, Hashable, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from ipaddress import IPv4Address, IPv6Address
 
 from lvsd.core.model import IPAddress
 from lvsd.linux import bpf
 
-#: Frames per burst, and seconds from one burst to the next: 32,000 frames a second at most.
-BURST = 32
-BURST_INTERVAL = 0.001
 #: Frames read per wake-up.
 BATCH = 32
 _FRAME = 2048
 
 
 class Announcer:
-    """Sends whole Ethernet frames out of interfaces, oldest first, in bursts."""
+    """Sends whole Ethernet frames out of interfaces."""
 
     def __init__(self) -> None:
         self.sent = 0
         self.errors = 0
         self.last_error = ""
-        self._queue: deque[tuple[Hashable, str, bytes]] = deque()
         self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
 
-    def enqueue(self, owner: Hashable, interface: str, frames: Iterable[bytes]) -> None:
-        """Line frames up; `send_burst` sends them."""
-        self._queue.extend((owner, interface, frame) for frame in frames)
-
-    def forget(self, owner: Hashable) -> None:
-        """Drop what is still lined up for an owner who has lost the addresses meanwhile."""
-        if self._queue:
-            self._queue = deque(entry for entry in self._queue if entry[0] != owner)
-
-    def send_burst(self) -> bool:
-        """Send up to BURST frames; True when more wait for the next burst."""
-        for _ in range(min(BURST, len(self._queue))):
-            _, interface, frame = self._queue.popleft()
-            try:
-                self._socket.sendto(frame, (interface, 0))
-                self.sent += 1
-            except OSError as error:
-                self.errors += 1
-                self.last_error = f"{interface}: {error.strerror}"
-        return bool(self._queue)
+    def send(self, interface: str, frame: bytes) -> None:
+        """Send one frame, or count why it could not be sent."""
+        try:
+            self._socket.sendto(frame, (interface, 0))
+            self.sent += 1
+        except OSError as error:
+            self.errors += 1
+            self.last_error = f"{interface}: {error.strerror}"
 
     def close(self) -> None:
-        """Give the socket back; what is still lined up is lost."""
-        self._queue.clear()
+        """Give the socket back."""
         self._socket.close()
 
 

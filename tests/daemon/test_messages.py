@@ -9,6 +9,7 @@ from ipaddress import ip_address
 from lvsd.core.model import (
     Family,
     Identity,
+    Pace,
     PeerTtl,
     RouterConfig,
     SyncOptions,
@@ -16,7 +17,7 @@ from lvsd.core.model import (
     TrackKind,
     Vip,
 )
-from lvsd.daemon.messages import router_from_wire, router_to_wire
+from lvsd.daemon.messages import pace_from_wire, pace_to_wire, router_from_wire, router_to_wire
 
 PLAIN = RouterConfig("VI_1", "eth0", 51, 100, (Vip(ip_address("192.0.2.1"), 32),))
 FULL = replace(
@@ -50,6 +51,12 @@ def test_a_router_arrives_as_it_was_sent() -> None:
         isinstance(getattr(travelled(FULL), name), type(getattr(FULL, name)))
         for name in FULL.__slots__
     )
+
+
+def test_a_pace_arrives_as_it_was_sent_and_new_fields_are_left_out() -> None:
+    pace = Pace(("eth0", "eth1"), 0.01, 2.0)
+    assert pace_from_wire(json.loads(json.dumps(pace_to_wire(pace)))) == pace
+    assert pace_from_wire({"gnainterval": 1.0, "newer": 3}) == Pace((), 0.0, 1.0)
 
 
 def test_what_another_version_does_not_know_is_left_out() -> None:

@@ -68,6 +68,10 @@ class Director:
 
     def start(self, *routers: RouterConfig, say: tuple[dict[str, Any], ...] = ()) -> None:
         self.write(*routers, say=say)
+        self.launch()
+
+    def launch(self) -> None:
+        """Start with what was written."""
         argv = ["ip", "netns", "exec", self.namespace, sys.executable, str(HERE / "launch_main.py")]
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(

@@ -31,6 +31,7 @@ from lvsd.core.model.kernel import (
 )
 from lvsd.core.model.router import (
     Identity,
+    Pace,
     PeerTtl,
     RouterConfig,
     SyncOptions,
@@ -64,6 +65,7 @@ __all__ = [
     "Identity",
     "MailServer",
     "Moment",
+    "Pace",
     "PeerTtl",
     "Protocol",
     "RealServer",
@@ -104,6 +106,7 @@ class Config:
     callback: tuple[str, ...] = ()
     maintenancedir: str = ""
     logstyle: str = "lvsd"
+    paces: tuple[Pace, ...] = ()
     # Where it came from does not count: the normal form loads back to an equal Config.
     path: str = field(default="", compare=False)
     sha256: str = field(default="", compare=False)

@@ -38,6 +38,23 @@ class Vip:
 
 
 @dataclass(frozen=True, slots=True)
+class Pace:
+    """Seconds between two gratuitous ARPs, and between two unsolicited NAs, at least; 0 for none.
+
+    `interfaces` keep it together, as if they were one (keepalived's garp_group). Without any it is
+    the pace of each interface that is in no group.
+    """
+
+    interfaces: tuple[str, ...] = ()
+    garpinterval: float = 0.0
+    gnainterval: float = 0.0
+
+    def __str__(self) -> str:
+        where = " ".join(self.interfaces) or "all"
+        return f"{where} {self.garpinterval:g}/{self.gnainterval:g}"
+
+
+@dataclass(frozen=True, slots=True)
 class Identity:
     """Who a program runs as, by name. `group` "" means the user's own; `user` "" means lvsd's own.
 
