@@ -60,6 +60,8 @@ EVENTS: dict[str, str] = {
     "address_list_differed": "The master advertises other addresses than this director has.",
     "checksum_reading_differed": "A neighbour makes the checksum of version 3 over IPv4 otherwise;"
     " `reason` names the word that aligns it. Nothing is discarded.",
+    "interval_differed": "Another router advertises at another interval than this director.",
+    "second_owner_heard": "Another router advertises priority 255, as this director does.",
     "monitor_lost": "The kernel's notices overflowed or ended; everything is read afresh.",
     "vips_bound": "The kernel confirmed the addresses of a virtual router.",
     "vips_failed": "The kernel refused an address of a virtual router; it stops advertising.",

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from lvsd import log
 from lvsd.core.vrrp import (
     AddressListDiffers,
+    AdvertReceived,
     AdvertRejected,
     ChecksumReadingDiffers,
     DuplicateOwnerHeard,
@@ -29,6 +30,7 @@ from lvsd.core.vrrp import (
     checksum_advice,
     reported_state,
 )
+from lvsd.core.vrrp.router import OWNER
 
 #: Seconds between two lines about the same fault of the same router.
 COMPLAINT_INTERVAL = 60.0
@@ -81,9 +83,10 @@ class Chronicle:
                 heard = {"reason": told, "address": str(address), "mac": by}
                 self._warn("duplicate_owner_heard", fields | heard)
             case AddressListDiffers(source, theirs):
-                listed = ",".join(map(str, theirs))
-                heard = {"source": str(source), "theirs": listed}
-                self._warn("address_list_differed", fields | heard)
+                why, listed = "the lists are not the same", ",".join(map(str, theirs))
+                self.complain(
+                    key, "address_list_differed", why, source=str(source), theirs=listed
+                )
             case ChecksumReadingDiffers(source, pseudo_header):
                 advice = checksum_advice(pseudo_header)
                 self.complain(key, "checksum_reading_differed", advice, source=str(source))
@@ -91,6 +94,8 @@ class Chronicle:
     def event(self, key: Key, event: Event, vr: VirtualRouter | None) -> None:
         """Tell of an event that is news; others are ignored."""
         match event:
+            case AdvertReceived() if vr is not None:
+                self._received(key, event, vr)
             case AdvertRejected(reason, source):
                 self.complain(key, "advert_rejected", reason.value, source=source)
             case VipsBound():
@@ -102,6 +107,15 @@ class Chronicle:
             case VipsLost(addresses):
                 lost = ",".join(map(str, addresses))
                 self._warn("vips_lost", {"interface": key[0], "vrid": key[1], "addresses": lost})
+
+    def _received(self, key: Key, event: AdvertReceived, vr: VirtualRouter) -> None:
+        """An advert that is accepted, but tells of a mistake (RFC 9568 §7.1, erratum 8298)."""
+        source, theirs, ours = str(event.source), event.advert.interval, vr.config.advertint
+        if theirs != ours:
+            said = {"source": source, "theirs": f"{theirs:g} s", "ours": f"{ours:g} s"}
+            self.complain(key, "interval_differed", "the intervals are not the same", **said)
+        if event.advert.priority == vr.config.priority == OWNER:
+            self.complain(key, "second_owner_heard", "two routers have priority 255", source=source)
 
     def complain(self, key: Key, event: str, reason: str, **more: str) -> None:
         """Tell of a fault that may repeat.

@@ -96,6 +96,14 @@ def test_other_addresses_are_noted_until_the_lists_agree() -> None:
     assert (notes(bench.vr), bench.vr.theirs) == ((), ())
 
 
+def test_another_interval_is_noted_while_the_sender_is_the_master() -> None:
+    bench = backup(version=3)
+    bench.do(advert(200, interval=0.5, version=3), 1.0)
+    assert notes(bench.vr) == (f"{HIGH} advertises every 0.5 s, this router would every 1 s",)
+    bench.do(advert(200, version=3), 1.5)
+    assert notes(bench.vr) == ()
+
+
 def test_the_other_reading_of_the_checksum_is_noted() -> None:
     for ours in (True, False):
         bench = backup(version=3, v3checksumasv2=not ours)

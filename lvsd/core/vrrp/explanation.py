@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lvsd.core.model import Family, Track, TrackKind
 from lvsd.core.packet import Reason
+from lvsd.core.vrrp.events import State
 from lvsd.core.vrrp.router import (
     LAST_RESORT,
     OWNER,
@@ -74,6 +75,9 @@ def notes(vr: VirtualRouter) -> tuple[str, ...]:
         found.append(
             f"{vr.heard_from} advertises other addresses: {', '.join(map(str, vr.theirs))}"
         )
+    if vr.state is State.BACKUP and vr.master and vr.master_interval != vr.config.advertint:
+        theirs, ours = f"{vr.master_interval:g}", f"{vr.config.advertint:g}"
+        found.append(f"{vr.master} advertises every {theirs} s, this router would every {ours} s")
     if vr.heard_pseudo_header is vr.config.v3checksumasv2:
         found.append(f"{vr.heard_from} {checksum_advice(vr.heard_pseudo_header)}")
     return tuple(found)
