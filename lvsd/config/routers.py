@@ -27,6 +27,11 @@ from lvsd.core.model import (
     Vip,
 )
 
+#: RFC 5798 §5.2.5: the count is one octet.
+_MOST_ADDRESSES = 255
+#: Octets of an Ethernet frame behind the headers of IPv6 and VRRP.
+_ROOM_FOR_ADDRESSES = 1500 - 40 - 8
+
 
 def build(
     document: Document,
@@ -80,6 +85,7 @@ def _router(
     family = _family(section, addresses, report)
     version = _version(section, family, report)
     _distinct([*addresses, *excluded], section, report)
+    _advertisable(addresses, section, report)
     if "authtype" in section.settings:
         _authtype(section, report)
     syncdaemon, syncoptions = build_sync(section, report)
@@ -145,6 +151,17 @@ def _distinct(vips: Sequence[Vip], section: Section, report: Report) -> None:
         if one.address in seen:
             report.error(setting.place, f"{one.address} is listed twice in this block")
         seen.add(one.address)
+
+
+def _advertisable(addresses: tuple[Vip, ...], section: Section, report: Report) -> None:
+    """An advert counts its addresses in one octet, and should fit into one Ethernet frame."""
+    last = section.repeated["address"][-1].place
+    cure = "write the others as excludedaddress="
+    if len(addresses) > _MOST_ADDRESSES:
+        text = f"an advertisement holds {_MOST_ADDRESSES} addresses, not {len(addresses)}; {cure}"
+        report.error(last, text)
+    elif sum(len(vip.address.packed) for vip in addresses) > _ROOM_FOR_ADDRESSES:
+        report.warn(last, f"{len(addresses)} addresses do not fit into one Ethernet frame; {cure}")
 
 
 def _version(section: Section, family: Family, report: Report) -> int:

@@ -22,6 +22,8 @@ def vip(text: str) -> Vip:
         raise BadValue(f"{plain} is no address; write ADDRESS or ADDRESS/LENGTH") from None
     if address.version == 6 and "%" in plain:
         raise BadValue(f"{plain}: no zone here; write dev INTERFACE behind the address")
+    if address.is_unspecified or address.is_multicast or str(address) == "255.255.255.255":
+        raise BadValue(f"{plain} is no address that a host can hold")
     most = address.max_prefixlen
     if slash and not (re.fullmatch(r"[0-9]{1,3}", length) and 1 <= int(length) <= most):
         raise BadValue(f"/{length} is no length; 1 to {most} are possible", len(plain))

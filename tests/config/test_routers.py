@@ -117,7 +117,10 @@ def test_values_per_node(load_text):
         ("virtualrouterid=0", "must be from 1 to 255"),
         ("virtualrouterid=256", "must be from 1 to 255"),
         ("virtualrouterid=51a", "needs a whole number"),
+        ("priority=0", "must be from 1 to 255"),
         ("priority=256", "must be from 1 to 255"),
+        ("advertint=0", "must be from 0.01 to 255"),
+        ("advertint=256", "must be from 0.01 to 255"),
         ("advertint=0.5", "version 2 advertises in whole seconds, not 0.5; add version=3"),
         ("version=3\n\tadvertint=41", "0.01 to 40.95 seconds in version 3"),
         ("version=3\n\tadvertint=0.005", "0.01"),
@@ -132,6 +135,8 @@ def test_values_per_node(load_text):
         ("address=192.168.1.2 devv eth0", 'did you mean "dev"?'),
         ("address=192.168.1.2 dev", "dev has no value"),
         ("address=192.168.1.1", "listed twice"),
+        ("address=224.0.0.18", "no address that a host can hold"),
+        ("excludedaddress=::", "no address that a host can hold"),
         ("peer=2001:db8::2", "does not fit: this instance is IPv4"),
         ("peer=dir2", "peer needs an address"),
         ("peer=192.168.1.1", "is a virtual address"),
@@ -155,6 +160,25 @@ def test_values_per_node(load_text):
 def test_members_that_are_refused(load_text, line, expected):
     found = [d.text for d in errors(load_text, f"{PAIR}\t{line}\n")]
     assert any(expected in text for text in found), found
+
+
+def many(form, count):
+    return HEAD + "".join(f"\taddress={form.format(n)}\n" for n in range(1, count + 1))
+
+
+def test_an_advert_holds_255_addresses_and_no_more(load_text):
+    assert len(router(load_text, many("10.0.0.{}", 254) + "\taddress=10.1.0.1\n").addresses) == 255
+    (error,) = errors(
+        load_text, many("10.0.0.{}", 254) + "\taddress=10.1.0.1\n\taddress=10.1.0.2\n"
+    )
+    assert "holds 255 addresses, not 256; write the others as excludedaddress=" in error.text
+    assert error.line == 259
+
+
+def test_adverts_larger_than_a_frame_are_a_warning(load_text):
+    assert load_text(many("2001:db8::{}", 90)).warnings == ()
+    (warning,) = load_text(many("2001:db8::{}", 91)).warnings
+    assert "91 addresses do not fit into one Ethernet frame" in warning
 
 
 @pytest.mark.parametrize(
