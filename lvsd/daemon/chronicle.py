@@ -84,9 +84,7 @@ class Chronicle:
                 self._warn("duplicate_owner_heard", fields | heard)
             case AddressListDiffers(source, theirs):
                 why, listed = "the lists are not the same", ",".join(map(str, theirs))
-                self.complain(
-                    key, "address_list_differed", why, source=str(source), theirs=listed
-                )
+                self.complain(key, "address_list_differed", why, source=str(source), theirs=listed)
             case ChecksumReadingDiffers(source, pseudo_header):
                 advice = checksum_advice(pseudo_header)
                 self.complain(key, "checksum_reading_differed", advice, source=str(source))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
 import pytest
 
-from lvsd.core.model import Family, RouterConfig
+from lvsd.core.model import Family, RouterConfig, Vip
 from lvsd.core.packet import (
     MULTICAST,
     PROTOCOL,
@@ -23,28 +24,36 @@ from lvsd.core.packet import (
 from lvsd.core.vrrp import (
     AdvertReceived,
     AdvertRejected,
+    ChildLost,
+    DeadlineReached,
+    Startup,
     State,
+    VirtualRouter,
+    advertisement,
     effective_priority,
     faults,
     next_deadline,
+    receive,
     skew_time,
+    step,
 )
 
 from . import rfc_rules
+from .rfc_bench import MAC
 from .vrrp_world import HIGH, VIP, VIP2, Bench, kinds
 
-__all__ = ["Version3Rules", "answers", "bare_advert", "kinds", "next_deadline"]
+__all__ = ["Version3Rules", "answers"]
 
 GROUP4, GROUP6 = ip_address("224.0.0.18"), ip_address("ff02::12")
 LINK_LOCAL, VIP6 = ip_address("fe80::1"), ip_address("fe80::100")
+OWN6, GLOBAL6 = ip_address("fe80::5"), ip_address("2001:db8::100")
+OVER_IPV6 = RouterConfig(
+    *("VI_6", "eth0", 51, 100, (Vip(VIP6, 128),)), version=3, family=Family.INET6
+)
 
 
 def answers(effects) -> bool:
     return "SendAdvert" in kinds(effects)
-
-
-def bare_advert(priority: int) -> AdvertReceived:
-    return AdvertReceived(HIGH, Advertisement(3, 51, priority, 1.0, ()))
 
 
 class Version3Rules(rfc_rules.Rules):
@@ -72,14 +81,13 @@ class Version3Rules(rfc_rules.Rules):
     def test_5_1_1_3_another_ttl_must_be_discarded(self) -> None:
         assert self.on_the_wire(self.message(), ttl=254) == AdvertRejected(Reason.TTL)
 
-    def test_5_1_2_1_over_ipv6_adverts_come_from_a_link_local_address(self) -> None:
-        lost = faults(
-            Bench(version=3, family=Family.INET6).vr.__class__.initial(
-                RouterConfig("VI_6", "eth0", 6, 100, (), version=3, family=Family.INET6), None
-            )
-        )
+    def test_5_1_1_3_and_5_1_2_3_departure_from_a_unicast_peer_any_ttl_is_taken(self) -> None:
+        assert self.is_heard_from_a_peer_with_ttl(64)
 
-        assert lost == ("interface eth0 has no IPv6 link-local address to send from",)
+    def test_5_1_2_1_over_ipv6_nothing_is_sent_without_a_link_local_address(self) -> None:
+        vr = VirtualRouter.initial(OVER_IPV6, None)
+
+        assert faults(vr) == ("interface eth0 has no IPv6 link-local address to send from",)
 
     def test_5_1_2_2_the_ipv6_group_is_one_that_routers_must_not_forward(self) -> None:
         assert MULTICAST[Family.INET6] == GROUP6
@@ -111,7 +119,13 @@ class Version3Rules(rfc_rules.Rules):
 
     @pytest.mark.parametrize("base", [1, 100, 254])
     def test_5_2_4_a_backups_priority_must_be_within_1_and_254(self, base: int) -> None:
-        assert effective_priority(Bench(version=3, priority=base).vr) == base
+        assert self.priorities(base) <= set(range(1, 255))
+
+    def test_5_2_4_departure_an_owner_without_its_checks_claims_no_more_than_1(self) -> None:
+        bench = self.master(priority=255)
+        bench.do(ChildLost(True))
+
+        assert effective_priority(bench.vr) == 1
 
     def test_5_2_5_the_count_is_that_of_the_advertised_addresses(self) -> None:
         assert self.message(addresses=(VIP, VIP2))[3] == 2
@@ -154,6 +168,15 @@ class Version3Rules(rfc_rules.Rules):
         with pytest.raises(PacketError):
             decode(message, source=HIGH, destination=GROUP4, ttl=255)
 
+    def test_5_2_9_departure_over_ipv6_the_first_address_need_not_be_link_local(self) -> None:
+        message = encode(Advertisement(3, 51, 100, 1.0, (GLOBAL6,)), LINK_LOCAL, GROUP6)
+        vr = VirtualRouter.initial(replace(OVER_IPV6, addresses=(Vip(GLOBAL6, 128),)), OWN6)
+
+        seen = receive(vr, message, source=LINK_LOCAL, destination=GROUP6, ttl=255)
+
+        assert isinstance(seen, AdvertReceived)
+        assert advertisement(vr, 100).addresses == (GLOBAL6,)
+
     # --- 6.1 Parameters ----------------------------------------------------------------------
 
     def test_6_1_the_skew_is_scaled_by_the_masters_interval(self) -> None:
@@ -165,9 +188,6 @@ class Version3Rules(rfc_rules.Rules):
         bench.do(self.heard(200, interval=0.5), 2.0)
 
         assert next_deadline(bench.vr) == pytest.approx(2.0 + 1.5 + 156 / 256 * 0.5)
-
-    def test_6_1_the_default_interval_is_a_second(self) -> None:
-        assert RouterConfig("VI_1", "eth0", 51, 100, ()).advertint == 1.0
 
     # --- 6.4 States --------------------------------------------------------------------------
 
@@ -205,8 +225,19 @@ class Version3Rules(rfc_rules.Rules):
         assert bench.state is State.BACKUP
         assert next_deadline(bench.vr) == pytest.approx(now + 1.5 + 156 / 256 * 0.5)
 
-    def test_6_4_3_over_ipv6_an_announcement_overrides_and_is_unsolicited(self) -> None:
-        frame = unsolicited_na(bytes.fromhex("020000000001"), VIP6, router=True)
+    @pytest.mark.parametrize(("source", "state"), [("fe80::10", "backup"), ("fe80::4", "master")])
+    def test_6_4_3_equal_priorities_compare_ipv6_addresses_as_numbers(self, source, state) -> None:
+        vr, _ = step(VirtualRouter.initial(OVER_IPV6, OWN6), Startup(), 0.0)
+        vr, _ = step(vr, DeadlineReached(), next_deadline(vr))
+        assert vr.state is State.MASTER
+
+        equal = AdvertReceived(ip_address(source), advertisement(vr, 100))
+        vr, _ = step(vr, equal, 4.0)
+
+        assert vr.state == state
+
+    def test_6_4_2_over_ipv6_an_announcement_overrides_and_is_unsolicited(self) -> None:
+        frame = unsolicited_na(MAC, VIP6, router=True)
         flags = frame[14 + 40 + 4]
 
         assert flags & 0x80  # router
@@ -214,14 +245,31 @@ class Version3Rules(rfc_rules.Rules):
         assert flags & 0x20  # override
         assert frame[-24:-8] == VIP6.packed
 
+    def test_6_4_2_departure_a_host_that_does_not_forward_claims_to_be_no_router(self) -> None:
+        assert not unsolicited_na(MAC, VIP6, router=False)[14 + 40 + 4] & 0x80
+
+    def test_6_4_3_departure_a_master_sends_no_router_advertisements(self) -> None:
+        bench = self.master(lease=False)
+        sent = {kind for _ in range(20) for kind in kinds(bench.deadline())}
+
+        assert sent == {"SendAdvert", "Announce"}  # and an Announce is a neighbour advertisement
+
     # --- 7 Sending ---------------------------------------------------------------------------
 
     @pytest.mark.parametrize("interval", [0.01, 2.0, 40.95])
     def test_7_1_another_interval_is_no_reason_to_discard(self, interval: float) -> None:
         assert self.accepted(self.message(interval=interval))
 
-    def test_7_2_departure_announcements_carry_the_interfaces_own_mac(self) -> None:
-        mac = bytes.fromhex("020000000001")
+    def test_7_1_another_address_list_is_told_and_no_reason_to_discard(self) -> None:
+        said, wait = self.hears_another_list((VIP2,))
 
-        assert gratuitous_arp(mac, VIP)[6:12] == mac
-        assert unsolicited_na(mac, VIP6)[-6:] == mac
+        assert said == ["AddressListDiffers"]
+        assert wait == pytest.approx(3 + 156 / 256)
+
+    def test_7_2_and_8_1_2_and_8_2_2_departure_announcements_carry_the_interfaces_own_mac(
+        self,
+    ) -> None:
+        arp, na = gratuitous_arp(MAC, VIP), unsolicited_na(MAC, VIP6)
+
+        assert arp[6:12] == arp[22:28] == MAC
+        assert na[6:12] == na[-6:] == MAC

@@ -6,18 +6,32 @@ import ctypes
 import socket
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from scapy.layers.inet import IP
-from scapy.layers.l2 import Ether
+from scapy.layers.inet6 import ICMPv6ND_NA, IPv6
+from scapy.layers.l2 import ARP, Ether
 from scapy.layers.vrrp import VRRP, VRRPv3
 
 CLONE_NEWNET = 0x40000000
 
 
+def network(frame: Any) -> Any:
+    """The IPv4 or IPv6 packet of a frame; None for anything else."""
+    return frame.getlayer(IP) or frame.getlayer(IPv6)
+
+
+def message(frame: Any) -> Any:
+    """The VRRP message of a frame; None for anything else (an ICMP error quotes one)."""
+    packet = network(frame)
+    inner = None if packet is None else packet.payload
+    return inner if isinstance(inner, VRRP | VRRPv3) else None
+
+
 class Capture:
-    """Every frame that reaches eth0 of a namespace from now on, kept by the kernel until read."""
+    """Every frame on eth0 of a namespace from now on, kept by the kernel until read."""
 
     def __init__(self, namespace: str) -> None:
         self._made: list[socket.socket] = []
@@ -44,20 +58,44 @@ class Capture:
             except BlockingIOError:
                 return self.frames
 
-    def adverts(self, source: str, since: int = 0) -> list[Any]:
-        """The VRRP frames over IPv4 from an address, after the first `since` frames."""
+    def adverts(self, source: str, since: int = 0, vrid: int | None = None) -> list[Any]:
+        """The VRRP frames from an address or MAC, after the first `since` frames."""
         return [
             frame
             for frame in self.read()[since:]
-            if IP in frame and frame[IP].src == source and (VRRP in frame or VRRPv3 in frame)
+            if (told := message(frame)) is not None
+            and source in (frame.src, network(frame).src)
+            and vrid in (None, told.vrid)
         ]
+
+    def announcements(self, mac: str, address: str) -> list[Any]:
+        """The gratuitous ARP or unsolicited neighbour advertisements of a MAC for an address."""
+        return [
+            frame
+            for frame in self.read()
+            if frame.src == mac
+            and (
+                (ARP in frame and frame[ARP].psrc == frame[ARP].pdst == address)
+                or (
+                    ICMPv6ND_NA in frame
+                    and frame[ICMPv6ND_NA].tgt == address
+                    and not frame[ICMPv6ND_NA].S
+                )
+            )
+        ]
+
+    def wait_for(self, claim: Callable[[], Any], what: str, timeout: float = 15.0) -> None:
+        """Wait until a claim about the frames holds."""
+        deadline = time.monotonic() + timeout
+        while not claim():
+            assert time.monotonic() < deadline, what
+            time.sleep(0.05)
 
     def wait_adverts(self, source: str, count: int, timeout: float = 15.0) -> None:
         """Wait for so many more adverts from an address."""
-        since, deadline = len(self.read()), time.monotonic() + timeout
-        while len(self.adverts(source, since)) < count:
-            assert time.monotonic() < deadline, f"fewer than {count} adverts of {source}"
-            time.sleep(0.05)
+        since = len(self.read())
+        what = f"fewer than {count} adverts of {source}"
+        self.wait_for(lambda: len(self.adverts(source, since)) >= count, what, timeout)
 
     def close(self) -> None:
         self.socket.close()
