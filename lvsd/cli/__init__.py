@@ -29,7 +29,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # any locale: better a backslash than a traceback
             stream.reconfigure(errors="backslashreplace")
-    args = _parser().parse_args(argv)
+    words = list(sys.argv[1:] if argv is None else argv)
+    if argv is None and os.path.basename(sys.argv[0]) == "ldirectord":
+        words.insert(0, "ldirectord")  # a link of that name stands in for the original
+    if words[:1] == ["ldirectord"]:  # a command line that is not ours to shape
+        return _ldirectord(words[1:])
+    args = _parser().parse_args(words)
     args.explicit_config = hasattr(args, "config")
     args.config = getattr(args, "config", CONFIG)
     args.socket = getattr(args, "socket", SOCKET)
@@ -110,6 +115,7 @@ def _add_local(add: Add) -> None:
         command.add_argument(
             "--node", metavar="NAME", default="", help="this director (default short host name)"
         )
+    add("ldirectord", _help, "ldirectord's command line: [-d] [FILE] VERB, for init scripts")
     words = add("help", _help, "what a word of the configuration means")
     words.add_argument("directive", metavar="DIRECTIVE", nargs="?", default="", help="as quorum")
 
@@ -183,6 +189,12 @@ def _help(args: argparse.Namespace) -> int:
     from lvsd.cli import local
 
     return local.explain(args.directive)
+
+
+def _ldirectord(words: Sequence[str]) -> int:
+    from lvsd.cli import ldirectord
+
+    return ldirectord.run(words)
 
 
 def _events(args: argparse.Namespace) -> int:

@@ -93,6 +93,7 @@ def _config(document: Document, path: str, resolver: Resolver, interfaces: Seque
         operators=document.globals.value("operators", ()),
         callback=found.callback,
         maintenancedir=document.globals.value("maintenancedir", ""),
+        supervised=document.globals.value("supervised", False),
         logstyle=document.globals.value("logstyle", "lvsd"),
         paces=build_paces(document),
         path=path,

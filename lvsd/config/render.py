@@ -55,6 +55,8 @@ def _globals(config: Config) -> str:
         lines.append(f"callback={_argv(config.callback)}\n")
     if config.maintenancedir:
         lines.append(f'maintenancedir="{config.maintenancedir}"\n')
+    if config.supervised:
+        lines.append("supervised=yes\n")
     if config.logstyle != "lvsd":
         lines.append(f"logstyle={config.logstyle}\n")
     lines += render_paces(config.paces)

@@ -78,9 +78,10 @@ def test_logfile_takes_a_path_or_a_facility_with_or_without_quotes(load_text):
     assert load_text("logfile=/x\nvirtual=1.2.3.4:80").logfile == "/x"
 
 
-def test_supervised_and_fork_are_accepted_with_a_notice(load_text):
+def test_a_bare_supervised_is_yes_and_fork_is_accepted_with_a_notice(load_text):
     config = load_text("supervised\nfork=yes\nvirtual=1.2.3.4:80\n")
-    assert sum("has no effect" in w for w in config.warnings) == 2
+    assert config.supervised
+    assert sum("has no effect" in w for w in config.warnings) == 1
 
 
 @pytest.mark.parametrize(

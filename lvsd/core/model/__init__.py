@@ -107,6 +107,7 @@ class Config:
     maintenancedir: str = ""
     logstyle: str = "lvsd"
     paces: tuple[Pace, ...] = ()
+    supervised: bool = False
     # Where it came from does not count: the normal form loads back to an equal Config.
     path: str = field(default="", compare=False)
     sha256: str = field(default="", compare=False)
