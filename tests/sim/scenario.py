@@ -4,10 +4,11 @@ A scenario file is a list of blocks parted by blank lines. The first command of 
 
     directors a=150 b=100 [interval=1] [version=2] [nopreempt] [preemptdelay=5] [group]
 
-and starts every node at 0. Others are `run 5s`, `WORD NODE [SECONDS]` for the verbs of `faults`
-that take a node, `priority NODE N`, `addresses NODE N…` (last octets), `cut a b SECONDS` (both
-ways), `deaf a SECONDS` (hears nobody), `start NODE`. The answer has every line of the story that
-came of them, how many adverts each node sent, and who holds. Nothing in it is left to chance.
+and starts every node at 0. `a=150@2` gives a node an interval of its own. Others are `run 5s`,
+`WORD NODE [SECONDS]` for the verbs of `faults` that take a node, `priority NODE N`, `addresses NODE
+N…` (last octets), `cut a b SECONDS` (both ways), `deaf a SECONDS` (hears nobody), `start NODE`. The
+answer has every line of the story that came of them, how many adverts each node sent, and who
+holds. Nothing in it is left to chance.
 """
 
 from __future__ import annotations
@@ -94,7 +95,7 @@ class Player:
 def directors(words: list[str]) -> Cluster:
     """The cluster that a `directors` line describes, started."""
     base = RouterConfig("VI_1", "eth0", 51, 100, vips(False, 100))
-    priorities: dict[str, int] = {}
+    told: dict[str, tuple[int, float | None]] = {}
     grouped = False
     for word in words:
         name, _, value = word.partition("=")
@@ -110,10 +111,12 @@ def directors(words: list[str]) -> Cluster:
             case "group":
                 grouped = True
             case _:
-                priorities[name] = int(value)
+                priority, _, interval = value.partition("@")
+                told[name] = (int(priority), float(interval) if interval else None)
     configs: dict[str, tuple[RouterConfig, ...]] = {}
-    for name, priority in priorities.items():
+    for name, (priority, own) in told.items():
         first = replace(base, priority=priority, syncgroup="G1" if grouped else "")
+        first = replace(first, advertint=base.advertint if own is None else own)
         second = replace(first, name="VI_2", vrid=52, addresses=vips(False, 50))
         configs[name] = (first, second) if grouped else (first,)
     cluster = Cluster(0, configs, jitter=False)
