@@ -8,16 +8,20 @@ from ipaddress import ip_address
 
 import pytest
 
-from lvsd.core.model import Vip
+from lvsd.core.model import Family, Vip
 from tests.interop.capture import Capture
 from tests.interop.peers import Keepalived
 
 pytestmark = [pytest.mark.interop, pytest.mark.netns]
 
 VIP = "10.77.0.100"
-FIRST, SECOND = ip_address("10.77.0.1"), ip_address("10.77.0.2")
-#: Own address 10.77.0.1, peer 10.77.0.2.
-UNICAST = "unicast_src_ip 10.77.0.{}\n unicast_peer {{\n 10.77.0.{}\n }}"
+UNICAST = "unicast_src_ip {}\n unicast_peer {{\n {}\n }}"
+#: version, the addresses of the first and of the second router, the VIP.
+CASES = {
+    "v2-unicast": (2, "10.77.0.1", "10.77.0.2", VIP),
+    "v3-unicast": (3, "10.77.0.1", "10.77.0.2", VIP),
+    "v3-ipv6-unicast": (3, "fd77::1", "fd77::2", "fd77::100"),
+}
 
 
 @pytest.fixture
@@ -36,35 +40,53 @@ def heard(director):
     return director.states()[0]["counters"]
 
 
-@pytest.mark.parametrize("version", [2, 3])
-def test_unicast_hands_over_from_lvsd(network, version):
+@pytest.fixture(params=CASES.values(), ids=CASES.keys())
+def case(request):
+    return request.param
+
+
+def unicast(version, own, other, vip):
+    """The configuration of lvsd's instance."""
+    family = Family.of(ip_address(vip))
+    length = 32 if family is Family.INET else 128
+    return {
+        "version": version,
+        "family": family,
+        "source": ip_address(own),
+        "peers": (ip_address(other),),
+        "addresses": (Vip(ip_address(vip), length),),
+    }
+
+
+def test_unicast_hands_over_from_lvsd(network, case):
+    version, one, two, vip = case
     first, second = network.pair()
-    first.start(network.router(version=version, priority=150, source=FIRST, peers=(SECOND,)))
-    more = UNICAST.format(2, 1)
-    with Keepalived(network, second, VIP, version=version, more=more) as peer:
+    first.start(network.router(priority=150, **unicast(version, one, two, vip)))
+    more = UNICAST.format(two, one)
+    with Keepalived(network, second, vip, version=version, more=more) as peer:
         network.eventually(lambda: first.state() == "master" and peer.state == "backup")
-        network.eventually(first.holds)
-        probe = network.ping()
+        network.eventually(lambda: first.holds(vip))
+        probe = network.ping(vip)
 
         assert first.stop() == 0
-        network.eventually(lambda: peer.state == "master" and second.holds())
+        network.eventually(lambda: peer.state == "master" and second.holds(vip))
 
         assert probe.longest_gap() < 0.2
 
 
-@pytest.mark.parametrize("version", [2, 3])
-def test_unicast_hands_over_from_keepalived(network, version):
+def test_unicast_hands_over_from_keepalived(network, case):
+    version, one, two, vip = case
     first, second = network.pair()
-    more = UNICAST.format(1, 2)
-    with Keepalived(network, first, VIP, version=version, priority=150, more=more) as peer:
-        network.eventually(first.holds)
-        second.start(network.router(version=version, source=SECOND, peers=(FIRST,)))
+    more = UNICAST.format(one, two)
+    with Keepalived(network, first, vip, version=version, priority=150, more=more) as peer:
+        network.eventually(lambda: first.holds(vip))
+        second.start(network.router(**unicast(version, two, one, vip)))
         network.eventually(lambda: second.state() == "backup" and second.states()[0]["master"])
 
         peer.stop()
 
-        network.eventually(lambda: second.state() == "master" and second.holds())
-    assert second.states()[0]["reason"] == f"{FIRST} gave up"
+        network.eventually(lambda: second.state() == "master" and second.holds(vip))
+    assert second.states()[0]["reason"] == f"{one} gave up"
 
 
 def test_of_equal_priorities_a_running_master_keeps_its_role_whatever_its_address(network, wire):
