@@ -64,8 +64,12 @@ EVENTS: dict[str, str] = {
     "second_owner_heard": "Another router advertises priority 255, as this director does.",
     "monitor_lost": "The kernel's notices overflowed or ended; everything is read afresh.",
     "vips_bound": "The kernel confirmed the addresses of a virtual router.",
-    "vips_failed": "The kernel refused an address of a virtual router; it stops advertising.",
+    "vips_failed": "The kernel refused an address, or a tracked route or rule, of a virtual router;"
+    " it stops advertising.",
     "vips_lost": "An address of a virtual router was taken away by somebody else.",
+    "route_failed": "The kernel refused a route or a rule of a virtual router; it is tried again.",
+    "route_lost": "A route or a rule of a virtual router was taken away, or replaced, by somebody"
+    " else.",
     "relieved": "A farewell is over: another director took over, or nobody did (see `reason`).",
     "stepdown": "An operator asked a virtual router to give up mastership, or to take part again.",
     "notify_failed": "A notify program could not be run or returned a failure.",

@@ -29,6 +29,8 @@ _FOREIGN = {
     "real_server": "real=ADDRESS:PORT METHOD WEIGHT",
     "virtual_ipaddress": "address=ADDRESS",
     "virtual_ipaddress_excluded": "excludedaddress=ADDRESS",
+    "virtual_routes": "route=DESTINATION via GATEWAY",
+    "virtual_rules": "rule=from NETWORK table N",
     "unicast_peer": "peer=ADDRESS",
     "unicast_src_ip": "unicastsrcip=ADDRESS",
     "state": "the priority decides; leave it out",

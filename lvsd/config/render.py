@@ -120,6 +120,8 @@ def _router(router: RouterConfig) -> str:
     ]
     members += [("address", _vip(vip)) for vip in router.addresses]
     members += [("excludedaddress", _vip(vip)) for vip in router.excluded]
+    members += [("route", route) for route in router.routes]
+    members += [("rule", rule) for rule in router.rules]
     if router.authpass:
         members.append(("authpass", f'"{_text(router.authpass)}"'))
     if router.source is not None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from lvsd.config.diagnostics import BadValue, Place, Report, proposal
 from lvsd.config.document import Document, Section
+from lvsd.config.paths import build_paths, distinct_paths
 from lvsd.config.peers import build_peers, source
 from lvsd.config.sync import build_sync, one_sync_daemon
 from lvsd.config.tracks import Known, again, build_tracks, report_unused
@@ -57,6 +58,7 @@ def build(
             routers.append((replace(router, scriptuser=_user(section, document)), section))
     _unlike(routers, report)
     one_sync_daemon(routers, report)
+    distinct_paths(routers, report)
     report_unused(document, [router for router, _ in routers])
     return tuple(router for router, _ in routers)
 
@@ -90,6 +92,7 @@ def _router(
         _authtype(section, report)
     syncdaemon, syncoptions = build_sync(section, report)
     peers, ttls = build_peers(section, family, addresses, report)
+    routes, rules = build_paths(section, family, report)
     if missing:
         return None
     return RouterConfig(
@@ -116,6 +119,8 @@ def _router(
         notify=section.value("notify", ()),
         lease=section.value("lease", True),
         has_services=has_services,
+        routes=routes,
+        rules=rules,
         **tuning(section, version, family, report),
     )
 
@@ -223,6 +228,9 @@ def _interfaces_exist(section: Section, interfaces: Sequence[str], report: Repor
         match = re.search(r"\bdev[ =](\S+)", setting.value)
         if match:
             wanted.append((match[1], setting.place))
+    for setting in [*section.repeated.get("route", []), *section.repeated.get("rule", [])]:
+        for match in re.finditer(r"\b(?:dev|iif|oif) +(\S+)", setting.value):
+            wanted.append((match[1], setting.place.at(match.start(1))))
     for name, place in wanted:
         if name and name not in interfaces:
             near = proposal(name, interfaces)

@@ -26,6 +26,19 @@ ROUTER = (
     row("R", "excludedaddress", "text", "",
         "As address, but not listed in advertisements; may be of the other family.",
         origin="lvsd", many=True),
+    row("R", "route", "text", "",
+        "A route that this director has while it is master, in the words of ip route: [blackhole | "
+        "unreachable | prohibit | throw] DESTINATION [via GATEWAY] [dev IF] [src ADDRESS] "
+        "[table N] [metric N] [scope S] [onlink] [mtu N] [notrack]. Of either family. Without "
+        "table: main, or that of the VRF of the interface. With notrack a refusal of the kernel "
+        "does not end mastership.",
+        origin="keepalived", many=True),
+    row("R", "rule", "text", "",
+        "A rule that this director has while it is master, in the words of ip rule: [inet | inet6] "
+        "[not] [from PREFIX] [to PREFIX] [iif IF] [oif IF] [fwmark MARK[/MASK]] [tos N] "
+        "[priority N] table N | blackhole | unreachable | prohibit [notrack]. The priority is "
+        "16384 unless given.",
+        origin="keepalived", many=True),
     row("R", "version", "integer", "2",
         "2 or 3. IPv6 means 3.",
         origin="keepalived", bounds=(2, 3)),

@@ -121,13 +121,15 @@ def _routers(routers: Sequence[Json], now: float) -> str:
 
 
 def _router_notes(router: Json, now: float) -> Iterator[str]:
-    """Only what an operator needs: a moved priority, whom a backup hears, and what is wrong."""
+    """What an operator needs: a moved priority, whom a backup hears, routes, and what is wrong."""
     parts = router.get("priority_parts")
     if parts and router["priority"] != router["effective_priority"]:
         yield f"priority {router['effective_priority']}: {', '.join(parts)}"
     heard = router.get("last_heard")
     if heard is not None and router["state"] != "master":
         yield f"last heard {router.get('last_heard_from')} {duration(now - heard)} ago"
+    for kind in ("route", "rule"):
+        yield from (f"{kind} {path}" for path in router.get(f"{kind}s", []))
     yield from router.get("notes", [])
 
 

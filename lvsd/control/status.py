@@ -45,6 +45,8 @@ class RouterStatus(msgspec.Struct, frozen=True, kw_only=True):
     peer_addresses_differ: list[str] = []
     checksum_reading: str = ""
     notes: list[str] = []
+    routes: list[str] = []
+    rules: list[str] = []
 
 
 class Stats(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,4 +1,5 @@
 """Keeps the VIPs in the kernel as the routers wish them: desired → plan → netlink, for ever.
+Routes and rules (`paths`) follow the VIPs: added after them, removed before them.
 
 A wish is a level: it is told after every step and costs nothing while it is fulfilled. What the
 kernel refuses is tried again, with back-off, against the newest wish. Outcomes go back as events:
@@ -13,10 +14,10 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-from lvsd.core.model import IPAddress, Vip
+from lvsd.core.model import IPAddress, Path, Vip
 from lvsd.core.vrrp import (
     Event,
     Key,
@@ -26,6 +27,7 @@ from lvsd.core.vrrp import (
     VipsLost,
     VipsReleased,
 )
+from lvsd.daemon.paths import Paths
 from lvsd.linux import rtnl
 from lvsd.linux.link import BoundAddress, Links
 from lvsd.linux.rtnl import AddressRequest, AddressSocket
@@ -39,10 +41,11 @@ Place = tuple[str, IPAddress]
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What one router wants bound, and the lease in seconds (None for ever)."""
+    """What one router wants: VIPs, their lease in seconds (None for ever), routes and rules."""
 
     vips: tuple[Vip, ...] = ()
     lease: int | None = None
+    paths: tuple[Path, ...] = ()
 
 
 _NOTHING = Wish()
@@ -53,8 +56,9 @@ class _Holding:
     """One router's wish and what the kernel confirmed of it.
 
     `held` is ours, with the interface index it was bound to; `foreign` the operator's. `refresh`
-    is the prebuilt batch that renews the lease. `bound` means everything wished is there,
-    `settled` that also everything else is gone.
+    is the prebuilt batch that renews the lease. `bound` means that all VIPs wished are there,
+    `told` that this was reported, routes and rules included. `settled` means that everything
+    wished is there and everything else is gone.
     """
 
     wish: Wish = _NOTHING
@@ -62,6 +66,7 @@ class _Holding:
     foreign: set[Vip] = field(default_factory=set)
     refresh: dict[Vip, AddressRequest] = field(default_factory=dict)
     bound: bool = False
+    told: bool = False
     settled: bool = False
     retry_at: float | None = None
     retry_delay: float = RETRY_DELAY
@@ -69,8 +74,9 @@ class _Holding:
     def change(self, wish: Wish) -> None:
         """Take a new wish; the same one again changes nothing."""
         if wish != self.wish:
+            self.bound = self.bound and replace(wish, paths=self.wish.paths) == self.wish
             self.wish = wish
-            self.bound = self.settled = False
+            self.settled = False
             self.retry_at, self.retry_delay = None, RETRY_DELAY
 
     def settle(self) -> None:
@@ -95,10 +101,12 @@ class VipApplier:
         links: Links,
         kernel: AddressSocket,
         report: Callable[[Key, Event], None],
+        paths: Paths,
     ) -> None:
         self._links = links
         self._kernel = kernel
         self._report = report
+        self._paths = paths
         self._holdings: dict[Key, _Holding] = {}
         self._deleted: dict[Place, int] = {}
         #: Counts changes of what is held, so that others need not compare it.
@@ -124,22 +132,41 @@ class VipApplier:
             if not holding.settled and (holding.retry_at or now) <= now:
                 due.append((key, holding))
         self.revision += bool(due)
+        cleared = [self._paths.remove(key, holding.wish.paths) for key, holding in due]
         removed = [self._release(key, holding) for key, holding in due]
-        for (key, holding), done in zip(due, removed, strict=True):
-            failures = self._bind(key, holding) if holding.wish.vips else []
+        for (key, holding), *done in zip(due, cleared, removed, strict=True):
+            complete = not holding.wish.vips or self._fulfil(key, holding)
+            if not holding.wish.vips and all(done):
+                self._report(key, VipsReleased())
+            if complete and all(done):
+                holding.settle()
+            else:
+                holding.retry(now)
+        for key in [k for k, h in self._holdings.items() if k not in wishes and h.settled]:
+            del self._holdings[key]
+
+    def _fulfil(self, key: Key, holding: _Holding) -> bool:
+        """Bind the VIPs, then add routes and rules; whether all of them are there."""
+        if not holding.bound:
+            holding.told = False
+            failures = self._bind(key, holding)
             holding.bound = not failures
             if failures:
                 self._report(key, VipsFailed("; ".join(failures)))
-            elif holding.wish.vips:
-                self._report(key, VipsBound())
-            elif done:
-                self._report(key, VipsReleased())
-            if failures or not done:
-                holding.retry(now)
-            else:
-                holding.settle()
-        for key in [k for k, h in self._holdings.items() if k not in wishes and h.settled]:
-            del self._holdings[key]
+                return False
+        failures, complete = self._paths.install(key, holding.wish.paths)
+        if failures:
+            self._report(key, VipsFailed("; ".join(failures), "routes"))
+        elif not holding.told:
+            self._report(key, VipsBound())
+        holding.told = not failures
+        return complete
+
+    def doubt(self) -> None:
+        """Somebody may have changed a route or a rule: look after them at the next wish."""
+        for holding in self._holdings.values():
+            if holding.wish.paths:
+                holding.settled = False
 
     def refresh(self, key: Key, now: float) -> None:
         """Renew the lease of everything a router wishes, in one batch."""
@@ -210,10 +237,12 @@ class VipApplier:
                 holding.retry_at = None
         if interface is None:
             self._promoted.pop(name, None)
+        self.doubt()
 
     def links_dumped(self) -> None:
         """Events may have been missed: compare everything held with the fresh view."""
         self._deleted.clear()
+        self.doubt()
         for key, holding in self._holdings.items():
             lost = [
                 vip
@@ -223,13 +252,13 @@ class VipApplier:
             if lost:
                 self._lose(key, holding, lost)
 
-    def deletions(self, key: Key, vips: Iterable[Vip]) -> tuple[bytes, ...]:
+    def deletions(self, key: Key, vips: Iterable[Vip], paths: Sequence[Path]) -> tuple[bytes, ...]:
         """Prebuilt removal of what a router holds or is about to bind; the operator's left out.
 
         Worth asking again when `revision` has changed.
         """
         holding = self._holdings.get(key, _Holding())
-        requests = []
+        requests = [*self._paths.deletions(key, paths)]
         for vip in dict.fromkeys((*holding.held, *vips)):
             device = _device(key, vip)
             interface = self._links.interface(device)

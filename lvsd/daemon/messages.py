@@ -22,11 +22,16 @@ from lvsd.core.model import (
     IPAddress,
     Pace,
     PeerTtl,
+    Prefix,
+    RouteKind,
     RouterConfig,
+    RuleAction,
     SyncOptions,
     Track,
     TrackKind,
     Vip,
+    VirtualRoute,
+    VirtualRule,
 )
 
 VERSION = 1
@@ -135,6 +140,8 @@ class RouterStatus(msgspec.Struct, frozen=True):
     peer_addresses_differ: list[str] = []
     checksum_reading: str = ""
     notes: list[str] = []
+    routes: list[str] = []
+    rules: list[str] = []
 
 
 class RouterStates(Message, frozen=True):
@@ -241,6 +248,8 @@ def router_from_wire(wire: Mapping[str, Any]) -> RouterConfig:
     w["scriptuser"] = Identity(**w.get("scriptuser", {}))
     for program in [name for name in known if name.startswith("notify")]:
         w[program] = tuple(w.get(program, ()))
+    w["routes"] = tuple(map(_route, w.get("routes", ())))
+    w["rules"] = tuple(map(_rule, w.get("rules", ())))
     w["tracks"] = tuple(
         Track(TrackKind(t["kind"]), t["name"], t["weight"], t.get("reverse", False))
         for t in w.get("tracks", ())
@@ -277,3 +286,24 @@ def _address(text: str) -> IPAddress:
 
 def _vip(wire: Mapping[str, Any]) -> Vip:
     return Vip(**{**wire, "address": _address(wire["address"])})
+
+
+def _prefix(wire: Mapping[str, Any] | None) -> Prefix | None:
+    return None if wire is None else Prefix(_address(wire["address"]), wire["length"])
+
+
+def _route(wire: Mapping[str, Any]) -> VirtualRoute:
+    typed: dict[str, Any] = {"prefix": _prefix(wire["prefix"]), "kind": RouteKind(wire["kind"])}
+    for name in ("via", "source"):
+        typed[name] = None if wire[name] is None else _address(wire[name])
+    return VirtualRoute(**{**wire, **typed})
+
+
+def _rule(wire: Mapping[str, Any]) -> VirtualRule:
+    typed = {
+        "family": Family(wire["family"]),
+        "action": RuleAction(wire["action"]),
+        "source": _prefix(wire["source"]),
+        "destination": _prefix(wire["destination"]),
+    }
+    return VirtualRule(**{**wire, **typed})

@@ -34,6 +34,7 @@ from lvsd.core.vrrp import (
     VipsReleased,
     VirtualRouter,
     VirtualRouters,
+    desired_paths,
     lease_seconds,
 )
 from lvsd.daemon.applier import VipApplier, Wish
@@ -41,10 +42,11 @@ from lvsd.daemon.chronicle import Chronicle, Observer
 from lvsd.daemon.ears import DRAIN, Ears
 from lvsd.daemon.guard import Guard
 from lvsd.daemon.herald import Herald
+from lvsd.daemon.paths import Paths
 from lvsd.daemon.recorder import Recorder
 from lvsd.daemon.wards import Wards
 from lvsd.linux.link import BoundAddress, Links
-from lvsd.linux.rtnl import AddressSocket
+from lvsd.linux.route import RouteSocket
 from lvsd.linux.wire import BATCH
 
 _log = log.get()
@@ -58,11 +60,12 @@ class Routers:
         self._recorder = recorder or Recorder()
         self.links = Links(self)
         self._observer = observer
-        self._kernel = AddressSocket()
-        self._applier = VipApplier(self.links, self._kernel, self._report)
-        self._wards = Wards(guard, self.links, self._applier)
+        self._kernel = RouteSocket()
         self._loop = asyncio.get_running_loop()
         self._chronicle = Chronicle(observer, self._loop.time)
+        self._paths = Paths(self.links, self._kernel, self._chronicle.complain, self._doubt)
+        self._applier = VipApplier(self.links, self._kernel, self._report, self._paths)
+        self._wards = Wards(guard, self.links, self._applier)
         self._ears = Ears(self.links, self._loop, self._wake)
         self._herald = Herald(self.links, self._ears, self._loop)
         self._inbox: deque[tuple[Key | None, Event]] = deque()
@@ -88,6 +91,7 @@ class Routers:
         self.core, effects = self._recorder.configure(self.core, configs, sources, now)
         self._perform(effects)
         self._ears.fit(vr.config for vr in self.core.routers.values())
+        self._paths.watch(vr.config for vr in self.core.routers.values())
         for name in _interfaces(configs):
             self._tell_interface(name)
         self._run()
@@ -157,8 +161,13 @@ class Routers:
             self._timer.cancel()
         self._ears.close()
         self._herald.close()
+        self._paths.close()
         self._kernel.close()
         self.links.close()
+
+    def notes(self, key: Key) -> list[str]:
+        """What a router lacks in the kernel, in words."""
+        return [*self._paths.notes(key)]
 
     def counters(self, vr: VirtualRouter) -> Mapping[str, int]:
         """What the socket of a router counted, shared by the routers of interface and family."""
@@ -175,6 +184,11 @@ class Routers:
     def _report(self, key: Key, event: Event) -> None:
         """The applier's outcomes are queued: it works inside a step."""
         self._inbox.append((key, event))
+
+    def _doubt(self) -> None:
+        """Somebody may have changed a route or a rule of ours."""
+        self._applier.doubt()
+        self._wake_soon()
 
     def _wake(self) -> None:
         """Packets first, then a deadline that is due, then what else happened."""
@@ -237,8 +251,8 @@ class Routers:
         self._introduce()
         self._applier.wish(
             {
-                key: Wish(vips, lease_seconds(self.core.routers[key].config))
-                for key, vips in desired.items()
+                key: Wish(desired[key], lease_seconds(vr.config), desired_paths(vr))
+                for key, vr in self.core.routers.items()
             },
             self._loop.time(),
         )
@@ -259,9 +273,9 @@ class Routers:
         """Tell new routers what is known, and let them begin."""
         newcomers = [k for k, vr in self.core.routers.items() if vr.since is None]
         self._introduced &= set(newcomers)
+        newcomers = [key for key in newcomers if key not in self._introduced]
+        self._paths.adopt({key: self.core.routers[key].config.paths for key in newcomers})
         for key in newcomers:
-            if key in self._introduced:
-                continue
             self._introduced.add(key)
             config = self.core.routers[key].config
             lease = lease_seconds(config)

@@ -359,9 +359,15 @@ class Main:
                 last_heard_from=None if vr.heard_from is None else str(vr.heard_from),
                 peer_addresses_differ=[str(address) for address in vr.theirs],
                 checksum_reading=checksum_reading(vr),
-                notes=[*alarms(vr, asyncio.get_running_loop().time()), *notes(vr)],
+                notes=[
+                    *alarms(vr, asyncio.get_running_loop().time()),
+                    *notes(vr),
+                    *self._routers.notes(key),
+                ],
+                routes=[str(route) for route in vr.config.routes],
+                rules=[str(rule) for rule in vr.config.rules],
             )
-            for vr in self._routers.core.routers.values()
+            for key, vr in self._routers.core.routers.items()
         ]
 
     def _status_line(self) -> str:

@@ -18,6 +18,7 @@ from lvsd.core.vrrp import (
     VirtualRouter,
     advertisement,
     desired,
+    desired_paths,
     destinations,
     hops,
     relief_timeout,
@@ -51,7 +52,9 @@ class Wards:
             facts = (vr.config, vr.source, interface, vips, self._applier.revision)
             known = self._wards.get(key)
             if known is None or known[0] != facts:
-                ward = make_ward(vr, interface, self._applier.deletions(key, vips))
+                ward = make_ward(
+                    vr, interface, self._applier.deletions(key, vips, desired_paths(vr))
+                )
                 changed = changed or known is None or known[1] != ward
                 known = (facts, ward)
             wards[key] = known

@@ -45,13 +45,19 @@ class BoundAddress:
 
 @dataclass(frozen=True, slots=True)
 class Interface:
-    """One interface. `up` means administratively up with a carrier; `arp` that it resolves."""
+    """One interface. `up` means administratively up with a carrier; `arp` that it resolves.
+
+    `master` is the index of the bridge, bond or VRF it belongs to, 0 for none. `table` is the
+    routing table where it is a VRF itself, else 0.
+    """
 
     name: str
     index: int
     mac: bytes
     up: bool
     arp: bool
+    master: int = 0
+    table: int = 0
 
 
 class Listener(Protocol):
@@ -104,6 +110,12 @@ class Links:
     def exists(self, index: int) -> bool:
         """Whether there is an interface of that index, under whatever name."""
         return index in self._interfaces
+
+    def vrf_table(self, name: str) -> int:
+        """The routing table of the VRF an interface belongs to, 0 where it is in none."""
+        interface = self.interface(name)
+        master = None if interface is None else self._interfaces.get(interface.master)
+        return 0 if master is None else master.table
 
     def addresses(self, name: str) -> tuple[BoundAddress, ...]:
         """Its addresses, in the kernel's order."""
@@ -219,6 +231,8 @@ class Links:
             mac=_mac(message.get("address")),
             up=bool(flags & _IFF_UP) and bool(flags & _IFF_RUNNING),
             arp=not flags & _IFF_NOARP,
+            master=message.get("master") or 0,
+            table=_vrf_table(message.get("linkinfo")),
         )
         old = self._interfaces.get(index)
         if old == interface:
@@ -296,6 +310,12 @@ def _protocol(value: Any) -> int:
     if isinstance(value, bytes):
         return value[0] if value else 0
     return int(value or 0)
+
+
+def _vrf_table(linkinfo: Any) -> int:
+    if linkinfo is None or linkinfo.get("kind") != "vrf":
+        return 0
+    return int((linkinfo.get("data") or {}).get("vrf_table") or 0)
 
 
 def _mac(text: str | None) -> bytes:

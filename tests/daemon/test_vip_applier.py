@@ -6,6 +6,7 @@ from ipaddress import ip_address
 from lvsd.core.model import Family, Vip
 from lvsd.core.vrrp import LeaseRefreshed, VipsBound, VipsFailed, VipsReleased
 from lvsd.daemon.applier import VipApplier, Wish
+from lvsd.daemon.paths import Paths
 from lvsd.linux.link import Interface
 
 KEY = ("eth0", 51, Family.INET)
@@ -41,8 +42,11 @@ class Kernel:
 class World:
     def __init__(self):
         self.kernel, self.reports = Kernel(), []
+        view = View()
+        self.told = []
+        self.paths = Paths(view, self.kernel, lambda *words: self.told.append(words), lambda: None)
         self.applier = VipApplier(
-            View(), self.kernel, lambda key, event: self.reports.append(event)
+            view, self.kernel, lambda key, event: self.reports.append(event), self.paths
         )
 
     def wish(self, *vips, now=0.0):

@@ -29,6 +29,14 @@ from lvsd.core.model.kernel import (
     VirtualService,
     endpoint,
 )
+from lvsd.core.model.path import (
+    Path,
+    Prefix,
+    RouteKind,
+    RuleAction,
+    VirtualRoute,
+    VirtualRule,
+)
 from lvsd.core.model.router import (
     Identity,
     Pace,
@@ -66,10 +74,14 @@ __all__ = [
     "MailServer",
     "Moment",
     "Pace",
+    "Path",
     "PeerTtl",
+    "Prefix",
     "Protocol",
     "RealServer",
+    "RouteKind",
     "RouterConfig",
+    "RuleAction",
     "ServiceEntry",
     "ServiceFlag",
     "ServiceKey",
@@ -85,6 +97,8 @@ __all__ = [
     "Usage",
     "Vip",
     "Virtual",
+    "VirtualRoute",
+    "VirtualRule",
     "VirtualService",
     "endpoint",
 ]

@@ -6,6 +6,7 @@ import enum
 from dataclasses import dataclass
 
 from lvsd.core.model.kernel import SYNC_GROUP, Family, IPAddress
+from lvsd.core.model.path import Path, VirtualRoute, VirtualRule
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +171,13 @@ class RouterConfig:
     notifystop: tuple[str, ...] = ()
     notifymasterrxlowerpri: tuple[str, ...] = ()
     scriptuser: Identity = Identity()
+    routes: tuple[VirtualRoute, ...] = ()
+    rules: tuple[VirtualRule, ...] = ()
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """Routes and rules in the order in which they are installed."""
+        return (*self.routes, *self.rules)
 
     @property
     def key(self) -> tuple[str, int, Family]:

@@ -22,6 +22,7 @@ from lvsd.core.vrrp.events import (
     State,
     StateChanged,
     StepDownFailed,
+    VipsFailed,
 )
 from lvsd.core.vrrp.router import VirtualRouter, desired, effective_priority, patience
 from lvsd.core.vrrp.sending import Stepped, count, send_advert
@@ -131,19 +132,19 @@ def lease_expired(vr: VirtualRouter, now: float) -> Stepped:
     return vr, farewell + told
 
 
-def vips_failed(vr: VirtualRouter, error: str, now: float) -> Stepped:
+def vips_failed(vr: VirtualRouter, event: VipsFailed, now: float) -> Stepped:
     """Several refusals in a row are too many."""
     vr = replace(vr, vip_failures=vr.vip_failures + 1)
     if vr.vip_failures < VIP_FAILURES:
         return vr, ()
-    return vips_refused(vr, error, now)
+    return vips_refused(vr, f"{event.what}: {event.error}", now)
 
 
-def vips_refused(vr: VirtualRouter, error: str, now: float) -> Stepped:
+def vips_refused(vr: VirtualRouter, failure: str, now: float) -> Stepped:
     """Stop advertising what cannot be held, and try again later."""
     later = min(vr.retry_delay * 2, RETRY_DELAY_MAX)
-    vr = replace(vr, failure=error, retry_at=now + vr.retry_delay, retry_delay=later)
-    return retreat(vr, f"cannot hold the VIPs: {error}", now)
+    vr = replace(vr, failure=failure, retry_at=now + vr.retry_delay, retry_delay=later)
+    return retreat(vr, f"cannot hold the {failure}", now)
 
 
 # --- orderly stop and step-down -------------------------------------------------------------

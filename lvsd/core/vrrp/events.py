@@ -86,7 +86,10 @@ class SourceChanged:
 
 @dataclass(frozen=True, slots=True)
 class VipsBound:
-    """The kernel confirmed that everything in `desired` is bound. Repeating it is harmless."""
+    """The kernel confirmed that everything in `desired` is bound. Repeating it is harmless.
+
+    Routes and rules are there, too, except for those that are not tracked.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +103,13 @@ class VipsReleased:
 
 @dataclass(frozen=True, slots=True)
 class VipsFailed:
-    """The kernel refused a VIP; the applier goes on trying unless `desired` changes."""
+    """The kernel refused a VIP; the applier goes on trying unless `desired` changes.
+
+    `what` is "routes" where it was a route or a rule.
+    """
 
     error: str
+    what: str = "VIPs"
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,8 +131,8 @@ def _dispatch(vr: VirtualRouter, event: Event, now: float) -> Stepped:
         case VipsBound() if vr.state is State.MASTER and not vr.relieved_by:
             # Also on the way out: a step-down may fail, and nobody would announce a new VIP.
             return vips_bound(vr, now)
-        case VipsFailed(error=error) if _serving(vr):
-            return vips_failed(vr, error, now)
+        case VipsFailed() if _serving(vr):
+            return vips_failed(vr, event, now)
         case VipsLost(addresses=lost) if _serving(vr):
             kept = tuple(address for address in vr.announced if address not in lost)
             return replace(count(vr, "vips_lost"), announced=kept), ()

@@ -97,7 +97,7 @@ def master_deadline(vr: VirtualRouter, now: float) -> Stepped:
         return lease_expired(vr, now)
     bind_ends = bind_ends_at(vr)
     if bind_ends is not None and now >= bind_ends:
-        return vips_refused(vr, "no word from the kernel", now)
+        return vips_refused(vr, "VIPs: no word from the kernel", now)
     effects: tuple[Effect, ...] = ()
     if vr.adver_at is not None and now >= vr.adver_at:
         vr, effects = send_advert(vr, effective_priority(vr), now)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from lvsd.core.model import Family, IPAddress, RouterConfig, Track, TrackKind, Vip
+from lvsd.core.model import Family, IPAddress, Path, RouterConfig, Track, TrackKind, Vip
 from lvsd.core.packet import AUTH_NONE, AUTH_PASS, MULTICAST, TTL, Advertisement, Reason
 from lvsd.core.vrrp.events import Claim, State
 from lvsd.core.vrrp.timers import (
@@ -188,6 +188,11 @@ def desired(vr: VirtualRouter) -> tuple[Vip, ...]:
     return vr.config.addresses + vr.config.excluded
 
 
+def desired_paths(vr: VirtualRouter) -> tuple[Path, ...]:
+    """The routes and rules to have now: all of them, in order, or none."""
+    return vr.config.paths if vr.state is State.MASTER else ()
+
+
 def stopped(vr: VirtualRouter) -> bool:
     """Whether an orderly stop is complete: relieved, and the kernel holds nothing of ours."""
     return vr.stopping and vr.state is not State.MASTER and not vr.holding
@@ -215,7 +220,7 @@ def own_faults(vr: VirtualRouter) -> tuple[str, ...]:
             reverse = " reverse" if track.reverse else ""
             found.append(f"{_fault_of(vr, track)}, times weight {track.weight}{reverse}")
     if vr.retry_at is not None:
-        found.append(f"cannot hold the VIPs: {vr.failure}")
+        found.append(f"cannot hold the {vr.failure}")
     return tuple(found)
 
 
