@@ -61,6 +61,8 @@ EVENTS: dict[str, str] = {
     "checksum_reading_differed": "A neighbour makes the checksum of version 3 over IPv4 otherwise;"
     " `reason` names the word that aligns it. Nothing is discarded.",
     "interval_differed": "Another router advertises at another interval than this director.",
+    "own_address_heard": "An advertisement came from this director's own address: another host has"
+    " it, too.",
     "second_owner_heard": "Another router advertises priority 255, as this director does.",
     "monitor_lost": "The kernel's notices overflowed or ended; everything is read afresh.",
     "vips_bound": "The kernel confirmed the addresses of a virtual router.",

@@ -114,6 +114,9 @@ class Chronicle:
             self.complain(key, "interval_differed", "the intervals are not the same", **said)
         if event.advert.priority == vr.config.priority == OWNER:
             self.complain(key, "second_owner_heard", "two routers have priority 255", source=source)
+        if event.source == vr.source:
+            why = "another host has this director's address"
+            self.complain(key, "own_address_heard", why, source=source)
 
     def complain(self, key: Key, event: str, reason: str, **more: str) -> None:
         """Tell of a fault that may repeat.

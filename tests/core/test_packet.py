@@ -46,7 +46,7 @@ GOLDEN = {
         replace(PLAIN, addresses=(VIP4, ip_address("198.51.100.7")), priority=255, interval=3.0),
         V4,
         GROUP4,
-        None,
+        "2133ff020003f380c000020ac63364070000000000000000",
     ),
     "v3 over IPv4": (
         Advertisement(3, 51, 100, 1.0, (VIP4,)),
@@ -60,7 +60,12 @@ GOLDEN = {
         GROUP4,
         "313364010064a85cc000020a",
     ),
-    "v3 over IPv4, unicast": (Advertisement(3, 51, 0, 40.95, (VIP4,)), V4, PEER4, None),
+    "v3 over IPv4, unicast": (
+        Advertisement(3, 51, 0, 40.95, (VIP4,)),
+        V4,
+        PEER4,
+        "313300010fff7841c000020a",
+    ),
     "v3 over IPv6": (
         Advertisement(3, 7, 200, 0.5, (ip_address("fe80::10"), ip_address("2001:db8::1"))),
         V6,
@@ -83,8 +88,7 @@ def test_golden_messages_encode_to_these_bytes_and_decode_to_themselves(name: st
 
     message = encode(advert, source, destination)
 
-    if golden is not None:
-        assert message.hex() == golden
+    assert message.hex() == golden
     assert decode(message, source=source, destination=destination, ttl=255) == advert
     assert vrid(message) == advert.vrid
 

@@ -9,7 +9,7 @@ import pytest
 from lvsd.core.packet import Reason
 from lvsd.core.vrrp import AddressListDiffers, AdvertReceived, AdvertRejected
 from lvsd.daemon.chronicle import COMPLAINT_INTERVAL, Chronicle
-from tests.core.vrrp_world import HIGH, KEY, LOW, VIP, VIP2, Bench, advert, backup
+from tests.core.vrrp_world import HIGH, KEY, LOW, OWN, VIP, VIP2, Bench, advert, backup, master
 
 
 class Listener:
@@ -53,6 +53,13 @@ def test_a_second_owner_is_told_by_the_first(listener: Listener, ours, theirs, t
     listener.chronicle.event(KEY, advert(theirs), Bench(priority=ours).vr)
 
     assert listener.names().count("second_owner_heard") == told
+
+
+@pytest.mark.parametrize(("source", "told"), [(OWN, 1), (HIGH, 0)])
+def test_an_advert_from_the_own_address_is_told(listener: Listener, source, told) -> None:
+    listener.chronicle.event(KEY, advert(100, source), master().vr)
+
+    assert listener.names().count("own_address_heard") == told
 
 
 def test_an_advert_as_it_should_be_is_no_news(listener: Listener) -> None:
