@@ -20,7 +20,6 @@ from .happenings import (
     CheckFinished,
     ChecksFinished,
     ConfigLoaded,
-    DeadlineReached,
     Drain,
     DrainEnded,
     DrainExpired,
@@ -119,8 +118,7 @@ def step(director: Director, event: Event, now: float) -> tuple[Director, tuple[
             return _undrained(director, event)
         case Maintenance(files):
             return _maintained(director, files)
-        case DeadlineReached():
-            return _expired(director, now)
+    return _expired(director, now)
 
 
 def next_deadline(director: Director) -> float | None:
@@ -294,8 +292,8 @@ def _told(
 
 def _health_told(old: Pool, new: Pool, touched: set[DestinationKey]) -> Iterator[Effect]:
     for real in touched:
-        before, after = old.health.get(real), new.health.get(real)
-        if before is None or after is None or before is after:
+        before, after = old.health[real], new.health[real]
+        if before is after:
             continue
         key = RealKey(new.virtual.key, real)
         if before.status is not after.status:

@@ -164,5 +164,4 @@ def describe(step: Step) -> str:
         case SetDest(_, destination):
             words = destination_words(destination)
             return f"ipvsadm -e {option} -r {destination.key} {words}"
-        case DelDest(_, destination_key):
-            return f"ipvsadm -d {option} -r {destination_key}"
+    return f"ipvsadm -d {option} -r {step.destination}"

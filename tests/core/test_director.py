@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import ip_address
 
 import pytest
@@ -43,7 +44,16 @@ from lvsd.core.happenings import (
     Undrain,
 )
 from lvsd.core.health import Status
-from lvsd.core.model import CheckKind, Config, SyncDaemon, SyncOptions, SyncRole
+from lvsd.core.model import (
+    CheckKind,
+    Config,
+    Family,
+    Protocol,
+    ServiceKey,
+    SyncDaemon,
+    SyncOptions,
+    SyncRole,
+)
 from tests.core.farm import config, entry, held, real, real_key, router, service_key, virtual
 
 HTTP = service_key("192.0.2.1:80")
@@ -388,3 +398,41 @@ def test_tracked_virtuals_are_told_once_they_are_judged() -> None:
 def test_a_quiet_farm_is_the_same_object_whoever_passes() -> None:
     director = play(ConfigLoaded(config(virtual(real(4)))), passed(4))
     assert play(passed(4), start=director) is director
+
+
+def test_what_is_known_already_changes_nothing() -> None:
+    director = play(ConfigLoaded(config(virtual(real(4)))))
+    key = RealKey(service_key(), real_key(4))
+    director, _ = step(director, RouterStates({"VI_1": "master"}), 1.0)
+    assert step(director, RouterStates({"VI_1": "master"}), 2.0) == (director, ())
+    assert step(director, Undrain(key), 2.0) == (director, ())
+
+    drained, told = step(director, Drain(key), 3.0)
+    assert told == (DrainStarted(key, False, None),)
+    assert step(drained, Drain(key), 4.0) == (drained, ())
+
+
+def test_of_two_verdicts_only_the_news_is_told() -> None:
+    director = play(ConfigLoaded(config(virtual(real(4), real(5)))))
+    director = play(passed(4), passed(5), start=director)
+
+    key = RealKey(service_key(), real_key(5))
+    assert effects(director, ChecksFinished((passed(4), passed(5, False)))) == [
+        HealthChanged(key, Status.UP, Status.DOWN, "said so")
+    ]
+
+
+def test_a_firewall_mark_belongs_to_every_router() -> None:
+    mark = ServiceKey(Family.INET, Protocol.FWM, None, 0, 7)
+    web = virtual(real(4))
+    marked = replace(web, service=replace(web.service, key=mark))
+    routers = (router("VI_1"), router("VI_2", "192.0.2.2", vrid=52))
+    director = play(ConfigLoaded(config(marked, routers=routers, standbytable=False)))
+
+    assert director.bound == {mark: frozenset(("VI_1", "VI_2"))}
+    assert str(mark) == "7"
+    assert str(replace(mark, family=Family.INET6)) == "7 IPv6"
+
+
+def test_a_real_is_named_with_its_virtual() -> None:
+    assert str(RealKey(service_key(), real_key(4))) == "192.0.2.1:80 198.51.100.4:80"

@@ -118,3 +118,11 @@ def test_maintenance_survives_a_reload_and_ends_with_its_real() -> None:
 
 def _heavier(old: Virtual) -> Virtual:
     return virtual(real(4, 7), real(5, 7))
+
+
+def test_another_file_for_the_same_real_is_no_news() -> None:
+    bench = Bench()
+    bench.do(Maintenance({KEY: FILE}))
+
+    assert bench.do(Maintenance({KEY: "/maintenance/name"})) == ()
+    assert bench.weights == {4: 0, 5: 1}

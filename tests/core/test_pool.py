@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 
 from lvsd.core.health import Status
 from lvsd.core.model import CheckKind, Destination, ServiceEntry, Virtual
-from lvsd.core.pool import Admin, Finding, Pool, administer, effective_weight, examine, form
+from lvsd.core.pool import (
+    Admin,
+    Finding,
+    Pool,
+    administer,
+    effective_weight,
+    examine,
+    form,
+    weights,
+)
 from tests.core.farm import entry, held, real, real_key, virtual
 
 FALLBACK = real(99, kind=CheckKind.ON)
@@ -177,3 +186,24 @@ def test_a_weight_is_0_exactly_when_the_real_is_not_up_or_not_enabled(
             assert (FALLBACK.key in weights) is not pool.up
         assert pool.entry == ServiceEntry(v.service, dict(pool.entry.destinations))
         assert all(isinstance(d, Destination) for d in pool.entry.destinations.values())
+
+
+def test_a_finding_about_somebody_else_says_nothing() -> None:
+    pool = judged(virtual(real(4)), "+")
+    assert examine(pool, [Finding(real_key(9), False, "refused")], 2.0) is pool
+
+
+def test_the_weights_of_all_reals_are_known_in_or_out_of_the_table() -> None:
+    pool = judged(virtual(real(4, 3), real(5, 2), quiescent=False), "+-")
+    assert weights(pool) == {real_key(4): 3, real_key(5): 0}
+    assert weights(administer(pool, real_key(4), Admin.DISABLED)) == {
+        real_key(4): 0,
+        real_key(5): 0,
+    }
+
+
+@pytest.mark.parametrize("kind", [CheckKind.ON, CheckKind.OFF])
+def test_a_real_that_is_never_asked_keeps_its_age_over_a_reload(kind) -> None:
+    v = virtual(real(4, kind=kind))
+    pool = form(virtual(real(4, 2, kind)), 9.0, before=form(v, 1.0))
+    assert pool.health[real_key(4)].since_at == 1.0

@@ -117,3 +117,14 @@ def test_a_check_is_named_as_in_ldirectords_monitor_file(server: RealServer, nam
     bench = Bench(server)
 
     assert identity(bench.director.pools[KEY.virtual], KEY.real) == name
+
+
+def test_a_service_that_stays_as_it_is_is_not_mentioned() -> None:
+    web = virtual(real(4))
+    assert reloaded({web.key: web}, {web.key: virtual(real(5))}) == []
+
+
+def test_maintenance_of_a_service_that_is_not_there_is_not_told() -> None:
+    director, effects = step(Director(), Maintenance({KEY: "/maintenance/x"}), 0.0)
+    assert effects
+    assert [sentence(effect, director) for effect in effects] == [None]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from lvsd.core.model import Vip
 from lvsd.core.vrrp import (
     Announce,
     DeadlineReached,
@@ -13,7 +14,7 @@ from lvsd.core.vrrp import (
     next_deadline,
 )
 
-from .vrrp_world import VIP, Bench, advert, backup, config, master
+from .vrrp_world import VIP, VIP2, Bench, advert, backup, config, master
 
 
 def announced(bench: Bench, until: float) -> list[tuple[float, int]]:
@@ -74,6 +75,18 @@ def test_a_reload_starts_and_ends_the_refresh() -> None:
 
     bench.do(Reconfigured(config(lease=False, garpmasterdelay=0.0)))
     assert announced(bench, bench.now + 60) == []
+
+
+def test_a_new_address_does_not_put_the_refresh_off() -> None:
+    told = {"lease": False, "garpmasterdelay": 0.0, "garpmasterrefresh": 10.0}
+    bench = master(**told)
+    start = bench.now
+    both = (Vip(VIP, 32), Vip(VIP2, 32))
+
+    bench.do(Reconfigured(config(addresses=both, **told)), start + 0.5)
+    assert bench.do(VipsBound()) == (Announce((VIP2,), 5),)
+
+    assert bench.vr.reannounce_at == start + 10.0
 
 
 def test_a_reload_before_the_addresses_are_bound_announces_nothing() -> None:

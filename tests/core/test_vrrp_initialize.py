@@ -200,3 +200,13 @@ def test_a_reload_without_the_delay_ends_it() -> None:
     bench.do(Reconfigured(config()), 1.0)
 
     assert bench.state is State.BACKUP
+
+
+def test_a_reload_that_keeps_the_delay_keeps_its_end() -> None:
+    bench = Bench(delayafterboot=60.0)
+    bench.do(Startup(20.0))
+
+    bench.do(Reconfigured(config(delayafterboot=60.0, priority=50)), 1.0)
+    bench.deadline()
+
+    assert (bench.state, bench.now) == (State.BACKUP, 40.0)

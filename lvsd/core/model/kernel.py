@@ -53,11 +53,6 @@ class Forwarding(enum.IntEnum):
         """The operator's word: masq, local, ipip, gate (ldirectord), bypass."""
         return ("masq", "local", "ipip", "gate", "bypass")[self]
 
-    @property
-    def ipvsadm(self) -> str:
-        """The column `ipvsadm -Ln` prints."""
-        return ("Masq", "Local", "Tunnel", "Route", "Bypass")[self]
-
 
 #: Every scheduler of the kernel (net/netfilter/ipvs/ip_vs_*.c as of Linux 6.1).
 SCHEDULERS = (
