@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from lvsd import log
 from lvsd.core.model import SyncDaemon, SyncRole
 from lvsd.daemon.table import Kernel
-from lvsd.linux import KernelError, sysctl
+from lvsd.linux import KernelError, local, sysctl
 
 
 class Settings:
@@ -26,8 +26,9 @@ class Settings:
         self._real = real
         self._ours = False
         self._told: set[str] = set()
-        #: The `maxlen` of each thread that we started.
-        self._asked: dict[SyncRole, int] = {}
+        #: What each thread was started with, as far as the kernel does not tell it: the `maxlen`
+        #: that was asked for, and the number of the interface.
+        self._started: dict[SyncRole, tuple[int, int]] = {}
 
     async def follow(
         self, threads: tuple[SyncDaemon, ...] | None, sysctls: Mapping[str, str]
@@ -69,23 +70,30 @@ class Settings:
             for thread in running:
                 if thread not in stays:
                     await self._kernel.stop_sync(thread.role)
+                    self._started.pop(thread.role, None)
                     log.get().info("sync_stopped", **_fields(thread))
             for thread in wanted:
                 if thread not in stays:
                     await self._kernel.start_sync(thread)
-                    self._asked[thread.role] = thread.maxlen
+                    index = local.interface_index(thread.interface)
+                    self._started[thread.role] = (thread.maxlen, index)
                     log.get().info("sync_started", **_fields(thread))
         except KernelError as error:
             self._refused("sync_failed", error, told)
         self.threads = await self._running()
 
     def _stays(self, wanted: SyncDaemon, running: tuple[SyncDaemon, ...]) -> bool:
-        """Whether a thread runs as wanted. What the kernel chose as `maxlen` is no wish of ours."""
+        """Whether a thread runs as wanted.
+
+        What the kernel chose as `maxlen` is no wish of ours. A thread stays with the interface it
+        was started on: when that was removed and made again, it talks to nobody.
+        """
         found = next((thread for thread in running if thread == wanted), None)
         if found is None:
             return False
-        asked = self._asked.get(wanted.role, wanted.maxlen and found.maxlen)
-        return asked == wanted.maxlen
+        index = local.interface_index(wanted.interface)
+        as_found = (wanted.maxlen and found.maxlen, index)
+        return self._started.setdefault(wanted.role, as_found) == (wanted.maxlen, index)
 
     async def _running(self) -> tuple[SyncDaemon, ...]:
         try:

@@ -1,8 +1,10 @@
-"""The addresses of this host, for telling real servers that are this very director."""
+"""What this host has: its addresses, for telling real servers that are this very director, and
+its interfaces by name."""
 
 from __future__ import annotations
 
 import asyncio
+import socket
 from ipaddress import ip_address
 
 from pyroute2 import AsyncIPRoute
@@ -32,3 +34,11 @@ async def local_addresses() -> frozenset[IPAddress]:
         if message.get_attr("IFA_PROTO") != PROTOCOL_VRRP
     )
     return frozenset(ip_address(text) for text in found if text)
+
+
+def interface_index(name: str) -> int:
+    """The number of an interface, which another of the same name does not get; 0 if none has it."""
+    try:
+        return socket.if_nametoindex(name)
+    except OSError:
+        return 0

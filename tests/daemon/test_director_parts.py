@@ -31,7 +31,7 @@ from lvsd.daemon.scripts import Notifier, Refused, Tracker, run, trusted
 from lvsd.daemon.settings import Settings
 from lvsd.daemon.view import flag_words
 from lvsd.daemon.watch import Watch
-from lvsd.linux import sysctl
+from lvsd.linux import local, sysctl
 from lvsd.linux.memory import MemoryTable
 
 WEB = ServiceKey(Family.INET, Protocol.TCP, ip_address("192.0.2.1"), 80)
@@ -337,6 +337,25 @@ async def test_the_maxlen_that_the_kernel_chose_is_no_difference() -> None:
         (SyncDaemon(SyncRole.BACKUP, "eth1", 51, maxlen=1000),), {}
     )
     assert (await kernel.sync_daemons())[0].maxlen == 1000
+
+
+async def test_a_thread_whose_interface_was_made_again_is_started_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    interfaces = {"eth1": 7}
+    monkeypatch.setattr(local, "interface_index", lambda name: interfaces.get(name, 0))
+    kernel = MemoryTable()
+    thread = SyncDaemon(SyncRole.BACKUP, "eth1", 51)
+    await kernel.start_sync(thread)
+    settings = Settings(kernel, {}, real=False)
+    await settings.follow((thread,), {})
+    before = kernel.writes
+    for index in (8, 9):
+        interfaces["eth1"] = index
+        for _ in range(2):
+            await settings.follow((thread,), {})
+        assert kernel.writes == (before := before + 2)
+    assert await kernel.sync_daemons() == (thread,)
 
 
 async def test_threads_that_are_right_cost_no_write() -> None:

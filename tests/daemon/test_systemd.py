@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from lvsd.core.model import SCHEDULERS
 from lvsd.daemon.guard import IGNORED
 from lvsd.daemon.systemd import Systemd
 
-UNIT = Path(__file__).parents[2] / "systemd" / "lvsd.service"
+SYSTEMD = Path(__file__).parents[2] / "systemd"
+UNIT = SYSTEMD / "lvsd.service"
 
 
 @pytest.fixture
@@ -119,3 +121,9 @@ def test_the_unit_lets_the_guard_outlive_the_main_process():
         "CAP_KILL",
     }
     assert service["ProtectKernelTunables"] == "no"  # /proc/sys/net stays writable
+
+
+def test_every_scheduler_is_loaded_at_boot() -> None:
+    lines = (SYSTEMD / "lvsd.modules-load.conf").read_text().splitlines()
+    modules = [line for line in lines if not line.startswith("#")]
+    assert modules == ["ip_vs", *(f"ip_vs_{name}" for name in SCHEDULERS)]

@@ -9,11 +9,12 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
+from lvsd.control.client import request
 from tests.lab.cluster import Client, Cluster
 from tests.lab.director import Director
 from tests.lab.layout import Layout
@@ -22,6 +23,8 @@ from tests.lab.topology import Topology, wait_until
 VIP = "10.77.0.100"
 #: A drift is seen within five seconds, and repaired at once.
 REPAIR_TIME = 6.0
+#: A thread with nothing but interface and ID given, as ipvsadm prints it.
+PLAIN = r"mcast=eth1, syncid=51, maxlen=1472, group=224\.0\.0\.81, port=8848, ttl=1"
 EXPIRE, THRESHOLD = "expire_quiescent_template", "sync_threshold"
 
 CONFIG = f"""\
@@ -82,6 +85,23 @@ def wait_threads(director: Director, *roles: str) -> None:
     wait_until(lambda: threads(director) == list(roles), 30, what, interval=0.3)
 
 
+def wait_daemons(director: Director, pattern: str) -> None:
+    """Wait until the kernel runs one thread, which ipvsadm prints so."""
+
+    def right() -> bool:
+        return bool(re.fullmatch(pattern, director.ipvsadm("-L", "--daemon").strip()))
+
+    wait_until(right, 30, f"{director.node}: {pattern}", interval=0.3)
+
+
+def with_syncdaemon(directors: Sequence[Director], value: str) -> None:
+    """Reload with another value of syncdaemon=."""
+    for director in directors:
+        text = re.sub("syncdaemon=.*", f"syncdaemon={value}", director.config.read_text())
+        director.config.write_text(text)
+        assert request(str(director.socket), "POST", "/v1/reload")[0] == 200
+
+
 def table(director: Director) -> list[str]:
     return director.ipvsadm("-Sn").splitlines()
 
@@ -109,6 +129,78 @@ def test_the_sync_threads_follow_the_roles(pair: tuple[Director, Director]) -> N
     first.wait_state("master")
     wait_threads(first, "master")
     wait_threads(second, "backup")
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("eth0 51", "mcast=eth0, syncid=51,"),
+        ("eth1 52", "mcast=eth1, syncid=52,"),
+        ("eth1 51 maxlen 1100", "maxlen=1100,"),
+        ("eth1 51 port 9000", "port=9000,"),
+        ("eth1 51 ttl 3", "ttl=3)"),
+        ("eth1 51 group 239.0.0.81", "group=239.0.0.81,"),
+        ("eth1 51 group ff02::51", "group=ff02::51,"),
+    ],
+)
+def test_a_changed_parameter_is_applied_by_a_reload(
+    pair: tuple[Director, Director], value: str, expected: str
+) -> None:
+    told = [len(director.log()) for director in pair]
+
+    with_syncdaemon(pair, value)
+
+    for director, role in zip(pair, ("master", "backup"), strict=True):
+        wait_daemons(director, rf"{role} sync daemon \(.*{re.escape(expected)}.*")
+    for director, before in zip(pair, told, strict=True):
+        wait_until(lambda d=director: d.status()["table"]["in_sync"], 20, "in sync")
+        assert director.log()[before:].count("sync_started") == 1
+    with_syncdaemon(pair, "eth1 51")
+    for director, role in zip(pair, ("master", "backup"), strict=True):
+        wait_daemons(director, rf"{role} sync daemon \({PLAIN}\)")
+
+
+def test_with_both_each_director_sends_and_receives(pair: tuple[Director, Director]) -> None:
+    with_syncdaemon(pair, "eth1 51 both")
+
+    for director in pair:
+        wait_threads(director, "master", "backup")
+        wait_until(lambda d=director: len(d.status()["syncdaemons"]) == 2, 10, "both are shown")
+    with_syncdaemon(pair, "eth1 51")
+    wait_threads(pair[0], "master")
+    wait_threads(pair[1], "backup")
+
+
+def test_threads_that_somebody_stopped_or_started_are_put_right(
+    pair: tuple[Director, Director],
+) -> None:
+    first, second = pair
+
+    first.ipvsadm("--stop-daemon", "master")
+    second.ipvsadm("--stop-daemon", "backup")
+    second.ipvsadm("--start-daemon", "master", "--mcast-interface", "eth0", "--syncid", "9")
+
+    wait_daemons(first, rf"master sync daemon \({PLAIN}\)")
+    wait_daemons(second, rf"backup sync daemon \({PLAIN}\)")
+
+
+def test_a_thread_follows_an_interface_that_was_made_again(
+    pair: tuple[Director, Director],
+) -> None:
+    first, _ = pair
+    made = ["link add sync0 type bridge", "addr add 10.80.0.1/24 dev sync0", "link set sync0 up"]
+    first.lab.ip(first.node, made)
+    with_syncdaemon([first], "sync0 51")
+    wait_daemons(first, r"master sync daemon \(mcast=sync0, .*")
+    told = len(first.log())
+
+    first.lab.ip(first.node, ["link del sync0", *made])
+
+    wait_until(lambda: "sync_started" in first.log()[told:], 20, "started again")
+    wait_daemons(first, r"master sync daemon \(mcast=sync0, .*")
+    with_syncdaemon([first], "eth1 51")
+    wait_daemons(first, rf"master sync daemon \({PLAIN}\)")
+    first.lab.ip(first.node, ["link del sync0"])
 
 
 def test_settings_are_set_for_what_needs_them(

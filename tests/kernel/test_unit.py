@@ -1,5 +1,6 @@
-"""The unit as systemd itself reads it."""
+"""The unit, and the modules to load at boot, as systemd itself reads them."""
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -22,3 +23,15 @@ def test_systemd_finds_no_fault_in_the_unit(tmp_path):
     verified = subprocess.run([analyze, "verify", unit], capture_output=True, text=True)
 
     assert (verified.returncode, verified.stdout + verified.stderr) == (0, "")
+
+
+def test_systemd_loads_the_modules_and_passes_over_what_this_kernel_has_not():
+    loader = "/lib/systemd/systemd-modules-load"
+
+    loaded = subprocess.run(
+        [loader, SYSTEMD / "lvsd.modules-load.conf"], capture_output=True, text=True
+    )
+
+    assert loaded.returncode == 0, loaded.stderr
+    # Not every distribution builds this one.
+    assert set(re.findall(r"module '(\w+)'", loaded.stderr)) <= {"ip_vs_twos"}

@@ -29,13 +29,8 @@ from tests.lab.reaper import Reaper, kill_group
 from tests.lab.tree import CHECKOUT, SITE, LabError, Tree, cache, compile_all, run, which
 
 LEAVE_OUT = (".git", ".venv", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis")
-# Every scheduler beforehand: the kernel loads a missing one with the IPVS mutex held, and when
-# that module registers with the namespaces (lblc, lblcr) while one is being removed, both wait
-# for each other for ever.
-SCHEDULERS = "rr wrr lc wlc lblc lblcr dh sh sed nq fo ovf mh"
-MODULES = " ".join(
-    ("ip_vs veth bridge ipip ip6_tunnel", *(f"ip_vs_{name}" for name in SCHEDULERS.split()))
-)
+#: What the drivers of the lab's networks need.
+MODULES = ("veth", "bridge", "ipip", "ip6_tunnel")
 KVM_PROBE_LIMIT = 10.0
 
 
@@ -183,9 +178,10 @@ class Vm:
             "LVSD_RESULTS": str(self.results),
         }
         here = shlex.quote(str(self.folder))
+        modules = " ".join((*boot_modules(), *MODULES))
         lines = [
             *(f"export {name}={shlex.quote(value)}" for name, value in environment.items()),
-            f"modprobe -a {MODULES} 2>/dev/null; ip link set lo up; ulimit -n 65536",
+            f"modprobe -a {modules} 2>/dev/null; ip link set lo up; ulimit -n 65536",
             f"mkdir -p {shlex.quote(str(CHECKOUT))} && cd {shlex.quote(str(CHECKOUT))}",
             f"tar -xf {here}/checkout.tar --no-same-owner; : >{here}/booted",
             f"{shlex.join(self.command)} >{here}/stdout 2>{here}/stderr </dev/null",
@@ -193,6 +189,12 @@ class Vm:
             *(["systemctl poweroff --force --force"] if self.systemd else []),
         ]
         return "\n".join(["#!/bin/bash", *lines]) + "\n"
+
+
+def boot_modules() -> list[str]:
+    """What the shipped file has systemd load at boot: IPVS and every scheduler (it says why)."""
+    lines = (CHECKOUT / "systemd/lvsd.modules-load.conf").read_text().splitlines()
+    return [line for line in lines if line and not line.startswith("#")]
 
 
 def wait_for_turn() -> IO[bytes]:
