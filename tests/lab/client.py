@@ -209,7 +209,8 @@ class Prober:
         self.holding = [Exchange(self, number) for number in range(hold)]
         next_at, next_hold_at = begin, begin + hold_interval
         while self.going and (not seconds or time.monotonic() < begin + seconds):
-            for key, mask in self.selector.select(max(0.0, next_at - time.monotonic())):
+            due = min(next_at, next_hold_at) if self.holding else next_at
+            for key, mask in self.selector.select(max(0.0, due - time.monotonic())):
                 key.data.ready(mask)
             now = time.monotonic()
             for late in [x for x in self.open if now - x.at > self.timeout]:
