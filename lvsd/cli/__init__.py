@@ -108,6 +108,9 @@ def _add_local(add: Add) -> None:
     )
     check = add("check", _check, "read the configuration and print every error in it")
     check.add_argument("--print", action="store_true", help="print the normal form on stdout")
+    check.add_argument(
+        "--ldirectord", action="store_true", help="say where ldirectord would act otherwise"
+    )
     plan = add("plan", _plan, "what applying the configuration would change; changes nothing")
     plan.add_argument("--json", action="store_true", help="for programs")
     plan.add_argument("--state-dir", metavar="DIR", default=state_dir, help=kept)

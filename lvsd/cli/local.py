@@ -30,10 +30,12 @@ CHANGES = 3
 
 
 def check(args: argparse.Namespace) -> int:
-    """`lvsd check [--print]`: 0, or 1 with every error on stderr."""
+    """`lvsd check [--print] [--ldirectord]`: 0, or 1 with every error on stderr."""
     loaded = _load(args)
     if loaded is None:
         return 1
+    if args.ldirectord:
+        _print_lines(config.surprises(args.config, node=args.node or None))
     if args.print:
         print(config.render(loaded), end="")
     else:

@@ -7,6 +7,16 @@ make the nouns of the model of sections, `load` puts them together. `table` hold
 from lvsd.config.diagnostics import ConfigError, Diagnostic
 from lvsd.config.directives import describe, reference
 from lvsd.config.load import load, loads
+from lvsd.config.original import surprises
 from lvsd.config.render import render
 
-__all__ = ["ConfigError", "Diagnostic", "describe", "load", "loads", "reference", "render"]
+__all__ = [
+    "ConfigError",
+    "Diagnostic",
+    "describe",
+    "load",
+    "loads",
+    "reference",
+    "render",
+    "surprises",
+]

@@ -8,9 +8,11 @@ error here), MEANS (accepted by both, read otherwise on purpose).
 from __future__ import annotations
 
 import random
+import re
 
 import pytest
 
+from lvsd.config import surprises
 from tests.interop.comparison import Kind, judged
 from tests.interop.ldirectord import Reading, read
 
@@ -249,3 +251,28 @@ def test_a_vector_is_read_as_the_policy_says(readings: dict[str, Reading], numbe
     kind, why = judged(readings[f"vector-{number:03}"], text.encode())
 
     assert kind is expected, f"{kind}: {why}\n{text}"
+
+
+def stops(text: bytes) -> list[int]:
+    """The lines at which `lvsd check --ldirectord` says that the original refuses the file."""
+    found = surprises("t.cf", node="dir1", text=text)
+    return [one.line for one in found if "refuses the whole file" in one.text]
+
+
+@pytest.mark.parametrize("seed", range(FILES))
+def test_nothing_is_said_to_stop_ldirectord_in_a_file_it_takes(seed: int) -> None:
+    assert stops(generated(seed)) == []
+
+
+#: The vectors that lvsd accepts.
+ACCEPTED = [n for n, (_, kind) in enumerate(VECTORS) if kind in (SAME, WIDEN, MEANS)]
+
+
+@pytest.mark.parametrize("number", ACCEPTED)
+def test_check_names_the_very_line_at_which_ldirectord_stops(
+    readings: dict[str, Reading], number: int
+) -> None:
+    text, _ = VECTORS[number]
+    there = re.search(r" at line ([0-9]+):", readings[f"vector-{number:03}"].error)
+
+    assert stops(text.encode())[:1] == ([int(there[1])] if there else [])

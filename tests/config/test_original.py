@@ -1,0 +1,82 @@
+"""`lvsd check --ldirectord`: what ldirectord takes otherwise, and what it does unasked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lvsd.cli import main
+from lvsd.config import ConfigError, surprises
+
+BLOCK = "virtual=192.0.2.1:80\n\treal=192.0.2.4:80 gate\n\tservice=http\n"
+
+
+def told(text: str) -> list[str]:
+    return [str(one) for one in surprises("t.cf", node="dir1", text=text.encode())]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (BLOCK, "t.cf:1:9: ldirectord: quiescent is not set: it removes"),
+        (f"checkcount=3\n{BLOCK}", "t.cf:1:12: ldirectord: it counts only echo requests"),
+        (f"{BLOCK}\tcheckinterval=2\n", "t.cf:4:16: ldirectord: it ignores this"),
+        (
+            "fallback=127.0.0.1:80\nvirtual=7\n\treal=192.0.2.4:80 gate\n\tservice=http\n",
+            "t.cf:2:9: ldirectord: the global fallback never works for a firewall mark",
+        ),
+        (
+            'virtual=192.0.2.1:80\n\treal=192.0.2.4:80 gate 1 "/a","b"\n\tservice=http\n',
+            "a request that begins with / is lost",
+        ),
+        (
+            "virtual=192.0.2.1:80\n\treal=192.0.2.4:80 gate 1 u:9 l:5\n\tservice=http\n",
+            "it drops u: in this order",
+        ),
+        (f'maintenancedir="/tmp"\n{BLOCK}', "whose name has the quotes in it"),
+        (
+            "virtual=192.0.2.1:80\n\treal=192.0.2.4:8080 gate\n\tservice=http\n",
+            "t.cf:2:7: ldirectord: each reload removes and adds it",
+        ),
+        (f"autoreload=yes\n{BLOCK}", "after a reload that failed, no check result counts"),
+        (BLOCK.replace("=http", "=https"), "a certificate that the system does not trust"),
+        (
+            f"failurecount=3\n{BLOCK}\nvirtual=192.0.2.2:80{BLOCK.partition(':80')[2]}",
+            "count each failure more than once: 192.0.2.4:80",
+        ),
+        (f"checktimeout=7\n{BLOCK}\treal=192.0.2.5:80 gate\n", "a pass takes 14 s"),
+        (f"{BLOCK}\trise=2\n", "t.cf:4:2: ldirectord: it refuses the whole file here"),
+    ],
+)
+def test_each_surprise_is_told_with_its_place(text: str, expected: str) -> None:
+    found = told(text)
+
+    assert any(expected in line for line in found), found
+
+
+def test_a_file_without_surprises_is_told_only_what_holds_for_every_file() -> None:
+    found = told(f"quiescent=yes\n{BLOCK}")
+
+    assert [line.partition("ldirectord: ")[2][:25] for line in found] == [
+        "at start and reload each ",
+        "it checks one server afte",
+    ]
+
+
+def test_a_file_that_lvsd_refuses_has_errors_instead() -> None:
+    with pytest.raises(ConfigError):
+        told("virtual=1.2.3.4\n")
+
+
+def test_the_command_prints_them_and_the_verdict(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "ldirectord.cf"
+    path.write_text(BLOCK)
+
+    assert main(["check", "--ldirectord", "-c", str(path)]) == 0
+
+    printed = capsys.readouterr()
+    assert f"{path}:1:9: ldirectord: quiescent is not set" in printed.err
+    assert f"{path}: ok" in printed.out
