@@ -158,6 +158,16 @@ class Version3Rules(rfc_rules.Rules):
 
         assert checksum(LINK_LOCAL.packed + GROUP6.packed + tail + message) == 0
 
+    def test_5_2_8_over_ipv6_a_message_without_a_pseudo_header_is_discarded(self) -> None:
+        advert = Advertisement(3, 51, 100, 1.0, (VIP6,), pseudo_header=False)
+        vr = VirtualRouter.initial(OVER_IPV6, OWN6)
+
+        seen = receive(
+            vr, encode(advert, LINK_LOCAL, GROUP6), source=LINK_LOCAL, destination=GROUP6, ttl=255
+        )
+
+        assert seen == AdvertRejected(Reason.CHECKSUM)
+
     def test_5_2_9_the_addresses_follow_in_the_order_of_the_configuration(self) -> None:
         assert self.message(addresses=(VIP2, VIP))[8:] == VIP2.packed + VIP.packed
 
