@@ -1,6 +1,6 @@
 # make test   everything: style, types, all tests (builds the lab at the first run)
 # make demo   a running pair of directors, narrated
-.PHONY: demo test check bench lock tree setup format clean distclean
+.PHONY: demo test core check bench lock tree setup format clean distclean
 .DEFAULT_GOAL := test
 
 PY = .venv/bin/python
@@ -14,8 +14,14 @@ tree: setup
 demo: tree
 	@$(PY) -m tests.lab.demo $(ARGS)
 
-test: check tree
-	@.venv/bin/pytest $(ARGS)
+# With ARGS only what they name.
+test: check tree $(if $(ARGS),,core)
+	@.venv/bin/pytest $(or $(ARGS),--ignore=tests/core)
+
+# The pure core by itself: its own tests must take every branch of it.
+core: setup
+	@.venv/bin/pytest -q tests/core --cov=lvsd.core --cov-branch --cov-fail-under=100 \
+		--cov-report=term-missing:skip-covered
 
 check: setup
 	@.venv/bin/ruff format --check --quiet lvsd tests
