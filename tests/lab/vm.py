@@ -30,7 +30,7 @@ from tests.lab.tree import CHECKOUT, SITE, LabError, Tree, cache, compile_all, r
 
 LEAVE_OUT = (".git", ".venv", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis")
 #: What the drivers of the lab's networks need.
-MODULES = ("veth", "bridge", "ipip", "ip6_tunnel")
+MODULES = ("veth", "bridge", "vrf", "ipip", "ip6_tunnel")
 KVM_PROBE_LIMIT = 10.0
 
 
