@@ -195,14 +195,18 @@ class Paths:
     def _on_change(self) -> None:
         if self._monitor is None:
             return
+        doubt = False
         try:
-            for is_route, message in self._monitor.receive():
-                found = rtnl.read_route(message) if is_route else None
-                if found is not None and rtnl.is_replacement(message):
+            for message in self._monitor.receive():
+                found = rtnl.replacement(message)
+                if found is not None:
                     self._replaced(found)
+                doubt = doubt or found is not None or rtnl.is_removal(message)
         except OSError:
             self._compare()
-        self._doubted()
+            doubt = True
+        if doubt:
+            self._doubted()
 
     def _replaced(self, found: RouteEntry) -> None:
         """A route of this identity is not ours any more, whatever it was."""

@@ -1,9 +1,10 @@
 """Notifications about our routes and about rules, with everything else left in the kernel.
 
 A director may carry a full routing table, whose changes must not wake the process that sends
-adverts. So the socket has a filter: of routes it takes those to our destinations, and nothing that
-we asked for ourselves. What the kernel does not tell (IPv4 routes of an interface that goes down)
-is seen from the interface. linux/rtnetlink.h; SKF_AD_NLATTR of linux/filter.h.
+adverts. So the socket has a filter: of routes it takes those to our destinations, of rules the
+removals, and nothing that we asked for ourselves. What the kernel does not tell (IPv4 routes go
+silently with an interface or an address) is seen from there. linux/rtnetlink.h;
+SKF_AD_NLATTR of linux/filter.h.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from lvsd.core.model import Family, Prefix
 from lvsd.linux import bpf
 from lvsd.linux.bpf import Instruction
-from lvsd.linux.route import DELROUTE, NEWROUTE
+from lvsd.linux.route import DELROUTE, DELRULE, NEWROUTE
 
 #: Datagrams read per wake-up.
 BATCH = 64
@@ -68,22 +69,20 @@ class PathMonitor:
             bpf.attach(self._socket, path_filter(sorted(aim, key=str), self._port))
             self._aim = aim
 
-    def receive(self, limit: int = BATCH) -> Iterator[tuple[bool, bytes]]:
-        """Up to `limit` notifications: whether of a route (else of a rule), and the message.
+    def receive(self, limit: int = BATCH) -> Iterator[bytes]:
+        """Up to `limit` notifications, as rtnetlink messages.
 
         Raises OSError when notifications were lost.
         """
         for _ in range(limit):
             try:
-                datagram = self._socket.recv(_LARGEST)
+                yield self._socket.recv(_LARGEST)
             except BlockingIOError:
                 return
-            (kind,) = struct.unpack_from("=H", datagram, _TYPE)
-            yield kind in (NEWROUTE, DELROUTE), datagram
 
 
 def path_filter(destinations: Iterable[Prefix], port: int) -> list[Instruction]:
-    """Accept what others did to rules, and to routes to these destinations (to any, if too many).
+    """Accept rules that others removed, and routes to these destinations (to any, if too many).
 
     The loads read in network order, whatever the order of the message.
     """
@@ -92,9 +91,11 @@ def path_filter(destinations: Iterable[Prefix], port: int) -> list[Instruction]:
         (_JEQ, 0, 1, _swapped("=I", port)),
         _DROP,
         (_LD_H, 0, 0, _TYPE),
-        (_JEQ, 2, 0, _swapped("=H", NEWROUTE)),
-        (_JEQ, 1, 0, _swapped("=H", DELROUTE)),
+        (_JEQ, 4, 0, _swapped("=H", NEWROUTE)),
+        (_JEQ, 3, 0, _swapped("=H", DELROUTE)),
+        (_JEQ, 0, 1, _swapped("=H", DELRULE)),
         _ACCEPT,
+        _DROP,
     ]
     blocks = [instruction for prefix in destinations for instruction in _destination(prefix)]
     if len(head) + len(blocks) + 1 > bpf.MAX_INSTRUCTIONS:

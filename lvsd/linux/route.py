@@ -8,6 +8,7 @@ linux/rtnetlink.h, linux/fib_rules.h, net/ipv4/fib_trie.c, net/ipv6/route.c.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import ipaddress
 import socket
@@ -44,7 +45,10 @@ _LINK, _NOWHERE = 253, 255
 _MAIN = 254
 #: What IPv6 makes of a metric of 0.
 _METRIC6 = 1024
-_STRICT_CHECK = 12  # NETLINK_GET_STRICT_CHK: the kernel itself leaves out what is not ours
+_SOL_NETLINK, _STRICT_CHECK = (
+    270,
+    12,
+)  # NETLINK_GET_STRICT_CHK: the kernel itself leaves out what is not ours
 _KINDS = {
     1: RouteKind.UNICAST,
     6: RouteKind.BLACKHOLE,
@@ -199,7 +203,8 @@ class RouteSocket(AddressSocket):
         super().__init__()
         #: The port by which notifications name who asked.
         self.port: int = self._socket.getsockname()[0]
-        self._socket.setsockopt(270, _STRICT_CHECK, 1)
+        with contextlib.suppress(OSError):  # before Linux 4.20 we leave it out ourselves
+            self._socket.setsockopt(_SOL_NETLINK, _STRICT_CHECK, 1)
 
     def routes(self) -> list[RouteEntry]:
         """Our routes of both families and all tables. Raises OSError."""
@@ -237,10 +242,15 @@ class RouteSocket(AddressSocket):
                 yield message
 
 
-def is_replacement(message: bytes) -> bool:
-    """Whether a notification of a new route says that it replaced another one."""
+def replacement(message: bytes) -> RouteEntry | None:
+    """The route of a notification that says that it replaced another one."""
     _, kind, flags, _, _ = _HEADER.unpack_from(message)
-    return bool(kind == NEWROUTE and flags & _REPLACE)
+    return read_route(message) if kind == NEWROUTE and flags & _REPLACE else None
+
+
+def is_removal(message: bytes) -> bool:
+    """Whether a notification is of a route or rule that was removed."""
+    return _HEADER.unpack_from(message)[1] in (DELROUTE, DELRULE)
 
 
 def read_route(message: bytes) -> RouteEntry | None:
