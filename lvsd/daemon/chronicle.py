@@ -1,12 +1,16 @@
 """What happened to the routers, told: to the log, and to main for the child's log file.
 
-One line per transition. A fault that repeats (a neighbour's bad adverts, a refused address) is
-told once a minute per router and reason: a neighbour must not fill the disk.
+Telling waits until the routers have done what was urgent: events and effects are taken down as
+they happen and told, in that order, by `tell`. One line per transition. A fault that repeats (a
+neighbour's bad adverts, a refused address) is told once a minute per router and reason: a
+neighbour must not fill the disk.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol
 
 from lvsd import log
@@ -52,14 +56,36 @@ class Observer(Protocol):
 
 
 class Chronicle:
-    """Told every event and effect of the routers after the core has seen it."""
+    """Takes down every event and effect of the routers after the core has seen it."""
 
     def __init__(self, observer: Observer, clock: Callable[[], float]) -> None:
         self._observer = observer
         self._clock = clock
         self._complained: dict[tuple[Key, str, str], float] = {}
+        self._untold: deque[Callable[[], None]] = deque()
 
     def effect(self, key: Key, vr: VirtualRouter | None, effect: Effect) -> None:
+        """Take down an effect and what the router was like then."""
+        self._untold.append(partial(self._effect, key, vr, effect))
+
+    def event(self, key: Key, event: Event, vr: VirtualRouter | None) -> None:
+        """Take down an event and what the router was like then."""
+        self._untold.append(partial(self._event, key, event, vr))
+
+    def complain(self, key: Key, event: str, reason: str, **more: str) -> None:
+        """Take down a fault that may repeat.
+
+        `reason` is one of few: what a stranger chooses freely belongs in `more`, so that nobody
+        can make us say, or remember, something new with each packet.
+        """
+        self._untold.append(partial(self._complain, key, event, reason, **more))
+
+    def tell(self) -> None:
+        """Tell what has been taken down."""
+        while self._untold:
+            self._untold.popleft()()
+
+    def _effect(self, key: Key, vr: VirtualRouter | None, effect: Effect) -> None:
         """Tell of an effect that is news; others are ignored."""
         fields = _identity(key, vr)
         match effect:
@@ -84,24 +110,24 @@ class Chronicle:
                 self._warn("duplicate_owner_heard", fields | heard)
             case AddressListDiffers(source, theirs):
                 why, listed = "the lists are not the same", ",".join(map(str, theirs))
-                self.complain(key, "address_list_differed", why, source=str(source), theirs=listed)
+                self._complain(key, "address_list_differed", why, source=str(source), theirs=listed)
             case ChecksumReadingDiffers(source, pseudo_header):
                 advice = checksum_advice(pseudo_header)
-                self.complain(key, "checksum_reading_differed", advice, source=str(source))
+                self._complain(key, "checksum_reading_differed", advice, source=str(source))
 
-    def event(self, key: Key, event: Event, vr: VirtualRouter | None) -> None:
+    def _event(self, key: Key, event: Event, vr: VirtualRouter | None) -> None:
         """Tell of an event that is news; others are ignored."""
         match event:
             case AdvertReceived() if vr is not None:
                 self._received(key, event, vr)
             case AdvertRejected(reason, source):
-                self.complain(key, "advert_rejected", reason.value, source=source)
+                self._complain(key, "advert_rejected", reason.value, source=source)
             case VipsBound():
                 fields = {"interface": key[0], "vrid": key[1]}
                 _log.info("vips_bound", **fields)
                 self._observer.router_event("vips_bound", fields)
             case VipsFailed(error):
-                self.complain(key, "vips_failed", error)
+                self._complain(key, "vips_failed", error)
             case VipsLost(addresses):
                 lost = ",".join(map(str, addresses))
                 self._warn("vips_lost", {"interface": key[0], "vrid": key[1], "addresses": lost})
@@ -111,19 +137,15 @@ class Chronicle:
         source, theirs, ours = str(event.source), event.advert.interval, vr.config.advertint
         if theirs != ours:
             said = {"source": source, "theirs": f"{theirs:g} s", "ours": f"{ours:g} s"}
-            self.complain(key, "interval_differed", "the intervals are not the same", **said)
+            self._complain(key, "interval_differed", "the intervals are not the same", **said)
         if event.advert.priority == vr.config.priority == OWNER:
-            self.complain(key, "second_owner_heard", "two routers have priority 255", source=source)
+            why = "two routers have priority 255"
+            self._complain(key, "second_owner_heard", why, source=source)
         if event.source == vr.source:
             why = "another host has this director's address"
-            self.complain(key, "own_address_heard", why, source=source)
+            self._complain(key, "own_address_heard", why, source=source)
 
-    def complain(self, key: Key, event: str, reason: str, **more: str) -> None:
-        """Tell of a fault that may repeat.
-
-        `reason` is one of few: what a stranger chooses freely belongs in `more`, so that nobody
-        can make us say, or remember, something new with each packet.
-        """
+    def _complain(self, key: Key, event: str, reason: str, **more: str) -> None:
         now = self._clock()
         if now - self._complained.get((key, event, reason), -COMPLAINT_INTERVAL) < (
             COMPLAINT_INTERVAL

@@ -3,8 +3,8 @@
 Facts arrive through `post`; whatever woke us, received packets come before a deadline and a
 deadline that is due before everything else, so a loop that was held up (or a process that was
 stopped) judges by what the wire says and never by what it had planned. After the inbox is empty
-the level-like things are brought in line: the guard first, then the kernel's addresses, then the
-sockets, the timer, and whoever wants to know.
+the level-like things are brought in line: the guard first, then the kernel's addresses. Once the
+adverts and announcements of a batch are out, the timer, the sockets, and whoever wants to know.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from typing import Any
 from lvsd import log
 from lvsd.core.model import Family, IPAddress, Pace, RouterConfig, Track, TrackKind, Vip
 from lvsd.core.vrrp import (
+    AdvertReceived,
+    AdvertRejected,
     Announce,
     ChildLost,
     DeadlineReached,
@@ -47,6 +49,7 @@ from lvsd.daemon.recorder import Recorder
 from lvsd.daemon.wards import Wards
 from lvsd.linux.link import BoundAddress, Links
 from lvsd.linux.route import RouteSocket
+from lvsd.linux.timer import DeadlineTimer
 from lvsd.linux.wire import BATCH
 
 _log = log.get()
@@ -69,12 +72,15 @@ class Routers:
         self._ears = Ears(self.links, self._loop, self._wake)
         self._herald = Herald(self.links, self._ears, self._loop)
         self._inbox: deque[tuple[Key | None, Event]] = deque()
+        self._woken_at = 0.0
         self._running = False
         self._abandoned = False
         self._woken = False
         self._touched: set[str] = set()
         self._desired: Mapping[Key, tuple[Vip, ...]] = {}
-        self._timer: asyncio.TimerHandle | None = None
+        self._heeded: Mapping[Key, tuple[Vip, ...]] = {}
+        self._timer = DeadlineTimer()
+        self._loop.add_reader(self._timer, self._on_timer)
         self._introduced: set[Key] = set()
         self._leaving: set[Key] = set()
         self._ready = False
@@ -149,16 +155,16 @@ class Routers:
         The core, which would rather go on serving, is not asked any more.
         """
         self._abandoned = True
-        if self._timer is not None:
-            self._timer.cancel()
+        self._timer.arm(None)
         self._applier.wish({}, self._loop.time())
         return self._applier.deadline() is None
 
     def close(self) -> None:
         """Give everything back. Addresses stay as they are."""
+        self._abandoned = True
         self._recorder.close()
-        if self._timer is not None:
-            self._timer.cancel()
+        self._loop.remove_reader(self._timer)
+        self._timer.close()
         self._ears.close()
         self._herald.close()
         self._paths.close()
@@ -194,8 +200,9 @@ class Routers:
         """Packets first, then a deadline that is due, then what else happened."""
         if self._running or self._abandoned:
             return
+        self._woken_at = self._loop.time()
         deadline = self.core.next_deadline()
-        overdue = deadline is not None and deadline <= self._loop.time()
+        overdue = deadline is not None and deadline <= self._woken_at
         heard = self._ears.drain(self.core, DRAIN if overdue else BATCH)
         due: list[tuple[Key | None, Event]] = [(None, DeadlineReached())] if overdue else []
         self._inbox.extendleft(reversed([*heard, *due]))
@@ -213,7 +220,7 @@ class Routers:
         for name in names:
             self._applier.interface_changed(name)
             self._tell_interface(name)
-        self._listen(self._desired)
+        self._heeded = {}  # a listener may have lost its interface, or waited for it
         self._wake()
 
     def _run(self) -> None:
@@ -230,10 +237,15 @@ class Routers:
         finally:
             self._running = False
         self._rearm()
+        self._listen()
+        self._chronicle.tell()
         self._show()
 
     def _step(self, key: Key | None, event: Event) -> None:
-        self.core, effects = self._recorder.step(self.core, key, event, self._loop.time())
+        # A peer's patience counts from the wire, so ours must not count from the end of parsing.
+        heard = isinstance(event, AdvertReceived | AdvertRejected)
+        now = self._woken_at if heard else self._loop.time()
+        self.core, effects = self._recorder.step(self.core, key, event, now)
         if key is not None:
             self._chronicle.event(key, event, self.core.routers.get(key))
         self._perform(effects)
@@ -247,7 +259,6 @@ class Routers:
                 gone = {v.address for v in vips} - {v.address for v in desired.get(key, ())}
                 self._herald.forget(key, gone)
             self._desired = desired
-            self._listen(desired)
         self._introduce()
         self._applier.wish(
             {
@@ -261,10 +272,13 @@ class Routers:
             if vr.holding and not desired[key] and self._applier.settled(key):
                 self._inbox.append((key, VipsReleased()))
 
-    def _listen(self, desired: Mapping[Key, tuple[Vip, ...]]) -> None:
+    def _listen(self) -> None:
         """Hear others claim what we hold."""
+        if self._heeded == self._desired:
+            return
+        self._heeded = self._desired
         claims: dict[str, set[IPAddress]] = {}
-        for key, vips in desired.items():
+        for key, vips in self._desired.items():
             for vip in vips:
                 claims.setdefault(vip.dev or key[0], set()).add(vip.address)
         self._ears.watch(claims)
@@ -303,17 +317,10 @@ class Routers:
 
     def _rearm(self) -> None:
         dues = (self.core.next_deadline(), self._applier.deadline())
-        due = min((d for d in dues if d is not None), default=None)
-        if self._timer is not None:
-            if self._timer.when() == due and not self._timer.cancelled():
-                return
-            self._timer.cancel()
-            self._timer = None
-        if due is not None:
-            self._timer = self._loop.call_at(due, self._on_timer)
+        self._timer.arm(min((d for d in dues if d is not None), default=None))
 
     def _on_timer(self) -> None:
-        self._timer = None
+        self._timer.expired()
         self._wake()
 
     # --- effects ----------------------------------------------------------------------------

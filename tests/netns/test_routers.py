@@ -29,7 +29,7 @@ class NoGuard:
 
 
 class Observer:
-    """Remembers the states told; `upon` maps a state to what happens at that very moment."""
+    """Remembers the states told; `upon` maps a state to what happens when it is."""
 
     def __init__(self):
         self.told, self.upon = [], {}
@@ -63,16 +63,36 @@ async def test_a_mastership_within_one_batch_leaves_nothing_to_wait_for(routers)
     seen = observer(routers)
     routers.configure([OWNER])
     (key,) = routers.core.routers
-    seen.upon["master"] = lambda: routers.post(key, LinkChanged(False))
     routers.post(key, SOURCE)
 
-    routers.post(key, LinkChanged(True))
+    routers._inbox.append((key, LinkChanged(True)))
+    routers.post(key, LinkChanged(False))
 
     assert routers.core.routers[key].state is State.INITIALIZE
     assert not routers.core.routers[key].holding
     assert seen.told[-2:] == ["master", "fault"]
     routers.post(None, Shutdown())
     assert routers.core.stopped()
+
+
+async def test_the_kernel_is_asked_for_the_vips_before_anybody_is_told(routers, monkeypatch):
+    seen, order = observer(routers), []
+    wish = routers._applier.wish
+
+    def noted(wishes, now):
+        order.extend("asked" for wished in wishes.values() if wished.vips)
+        wish(wishes, now)
+
+    monkeypatch.setattr(routers._applier, "wish", noted)
+    seen.upon["master"] = lambda: order.append("told")
+    routers.configure([OWNER])
+    (key,) = routers.core.routers
+    routers.post(key, SOURCE)
+
+    routers.post(key, LinkChanged(True))
+
+    assert order[0] == "asked"
+    assert "told" in order
 
 
 async def test_a_router_wanted_back_while_it_stops_learns_what_it_tracks_now(routers):
