@@ -60,6 +60,7 @@ from lvsd.daemon.routers import Routers, wall_clock
 from lvsd.daemon.runtime import Runtime, RuntimeRefused, Stopgap
 from lvsd.daemon.systemd import Systemd
 from lvsd.daemon.warden import Warden
+from lvsd.linux.precedence import take_precedence
 
 #: Seconds an orderly stop waits: for relief beyond its own limit, and for the child.
 RELIEF_MARGIN = 1.0
@@ -75,6 +76,7 @@ _log = log.get()
 def run(options: RunOptions, guard: Guard) -> int:
     """The daemon, until it is told to stop; its exit status (0 orderly, 1 failure)."""
     log.configure("vrrp")
+    take_precedence()
     try:
         runtime = Runtime(options)
     except RuntimeRefused as error:

@@ -7,6 +7,7 @@ Programs start slowly under emulation, which the limits allow for.
 
 import json
 import os
+import re
 import select
 import shutil
 import signal
@@ -140,6 +141,15 @@ def test_a_started_unit_is_active_and_says_how_it_is(service: None) -> None:
     wait(lambda: "1 master" in shown("StatusText"), 20, "the status line")
     assert "1 master" in run("systemctl", "status", "--no-pager", "lvsd")
     assert shown("NRestarts") == "0"
+
+
+def test_main_alone_has_real_time_priority_and_locked_memory(service: None) -> None:
+    policies = {name: os.sched_getscheduler(pid) for name, pid in family().items()}
+    status = Path(f"/proc/{main_pid()}/status").read_text()
+
+    assert policies.pop("main") & ~os.SCHED_RESET_ON_FORK == os.SCHED_RR
+    assert set(policies.values()) == {os.SCHED_OTHER}
+    assert re.search(r"VmLck:\s+[1-9]", status)
 
 
 def test_the_sandbox_leaves_what_is_needed_and_no_more(service: None) -> None:
