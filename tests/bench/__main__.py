@@ -1,7 +1,9 @@
 """Runs benches: `python -m tests.bench [NAME...] [--reps N] [--write]`; without names, all.
 
 Each says where it runs: natively, or (`table`) on a kernel with IPVS, which is this one or the
-lab's virtual machine. Tables go to standard output, progress to standard error.
+lab's virtual machine. Tables go to standard output, progress to standard error. A bench that is
+measured at several intervals between adverts gives a section for each, so that one can be
+measured alone.
 """
 
 from __future__ import annotations
@@ -12,42 +14,65 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from tests.bench import checks, failover, lateness, memory, table
-from tests.bench.figures import PAGE, Section, Table, load, machine, text, write
+from tests.bench.figures import PAGE, Section, Table, load, machine, text, today, write
 from tests.lab.run import LAB_FAILED, native, run_here
 from tests.lab.tree import LabError, ensure
 from tests.lab.vm import Follower, Vm, check_possible
 
 NAMES = ("table", "checks", "failover", "lateness", "memory")
+#: The intervals between adverts at which a bench is measured.
+INTERVALS = {"failover": (1.0, 0.1, 0.01), "lateness": (0.1, 0.01)}
+#: The options that a bench heeds beside --reps.
+HEEDED = {"checks": ("seconds",), "failover": ("lanes",), "lateness": ("seconds",)}
 RESULTS = "bench.json"
 
 
-def section(name: str, options: argparse.Namespace) -> Section:
-    """Run one bench in this process."""
-    print(f"bench: {name}", file=sys.stderr, flush=True)
-    busy, reps = load(), options.reps
+def keys() -> Iterator[str]:
+    """The names of all sections of the page, in order."""
+    for name in NAMES:
+        yield from (key(name, at) for at in INTERVALS.get(name, (None,)))
+
+
+def key(name: str, advertint: float | None) -> str:
+    """The name of a bench's section."""
+    return name if advertint is None else f"{name}-{advertint:g}"
+
+
+def sections(name: str, options: argparse.Namespace) -> Iterator[Section]:
+    """Run one bench in this process, once for each interval."""
+    at = INTERVALS.get(name, (None,))
+    for advertint in (options.advertint or at) if name in INTERVALS else at:
+        yield section(name, advertint, options)
+
+
+def section(name: str, advertint: float | None, options: argparse.Namespace) -> Section:
+    """Run one bench at one interval."""
+    called = key(name, advertint)
+    print(f"bench: {called}", file=sys.stderr, flush=True)
+    date, busy, at = today(), load(), advertint or 0.0
     match name:
         case "table":
-            tables = table.run(reps)
+            tables = table.run(options.reps)
         case "checks":
-            tables = checks.run(reps, options.seconds)
+            tables = checks.run(options.reps, options.seconds)
         case "failover":
-            tables = failover.run(reps, options.advertint)
+            tables = failover.run(options.reps, at, options.lanes)
         case "lateness":
-            tables = lateness.run(reps, options.seconds)
+            tables = lateness.run(options.reps, options.seconds, at)
         case _:
-            tables = memory.run(reps)
+            tables = memory.run(options.reps)
     last = tables[-1]
     ended = Table(last.title, last.head, last.rows, [*last.notes, busy])
-    virtual = "LVSD_IN_VM" in os.environ
-    words = f"{name} --reps {reps}"
-    if name in ("checks", "lateness"):
-        words += f" --seconds {options.seconds:g}"
-    return Section(name, f"{words} --write", machine(virtual), [*tables[:-1], ended])
+    words = [name, f"--reps {options.reps}"]
+    words += [f"--{option} {getattr(options, option):g}" for option in HEEDED.get(name, ())]
+    words += [f"--advertint {at:g}"] * bool(advertint)
+    where = machine("LVSD_IN_VM" in os.environ)
+    return Section(called, " ".join([*words, "--write"]), where, date, [*tables[:-1], ended])
 
 
 def apart(name: str, options: argparse.Namespace, folder: Path) -> Section:
@@ -82,10 +107,15 @@ def intervals(words: str) -> tuple[float, ...]:
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(NAMES))
-    parser.add_argument("--reps", type=int, default=3, help="repetitions (%(default)s)")
+    parser.add_argument(
+        *("--reps", "--repetitions"), type=int, default=3, help="repetitions (%(default)s)"
+    )
     parser.add_argument("--seconds", type=float, default=10, help="of a window (%(default)s)")
     parser.add_argument(
-        "--advertint", type=intervals, default=(1.0, 0.1, 0.01), help="failover's, 1,0.1,0.01"
+        "--lanes", type=int, default=2, help="pairs measured at a time by failover (%(default)s)"
+    )
+    parser.add_argument(
+        "--advertint", type=intervals, help="failover's and lateness' intervals, comma-separated"
     )
     parser.add_argument("--write", action="store_true", help=f"put the tables into {PAGE.name}")
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
@@ -101,7 +131,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     if options.here:
         (name,) = options.names
-        done = section(name, options)
+        (done,) = sections(name, options)
         Path(os.environ["LVSD_RESULTS"], RESULTS).write_text(json.dumps(asdict(done)))
         return 0
     if os.geteuid():
@@ -112,19 +142,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def benches(options: argparse.Namespace) -> int:
     """One after the other, printed as they end."""
-    new: dict[str, Section] = {}
     try:
         with tempfile.TemporaryDirectory(prefix="lvsd-bench-") as folder:
             for name in options.names or NAMES:
                 if name == "table":
-                    done = apart(name, options, Path(folder))
+                    found = iter([apart(name, options, Path(folder))])
                 else:
-                    done = section(name, options)
-                new[name] = done
-                print("\n".join([f"\n# {name}: {done.machine}", *map(text, done.tables)]))
-                sys.stdout.flush()
-                if options.write:
-                    write(new, NAMES)
+                    found = sections(name, options)
+                for done in found:
+                    print("\n".join([f"\n# {done.name}: {done.machine}", *map(text, done.tables)]))
+                    sys.stdout.flush()
+                    if options.write:
+                        write(done, [*keys()])
     except LabError as error:
         print(f"bench: {error}", file=sys.stderr)
         return LAB_FAILED

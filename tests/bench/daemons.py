@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from lvsd.control.client import request
 from tests.lab.director import Director
 from tests.lab.topology import Process, Topology
 
@@ -68,13 +69,15 @@ def lvsd_conf(job: Job) -> str:
     return "\n".join(lines) + "\n"
 
 
-def keepalived_conf(job: Job, node: str) -> str:
-    """The job in keepalived's language."""
+def keepalived_conf(job: Job, node: str, priority_file: Path) -> str:
+    """The job in keepalived's language; a number in `priority_file` is added to the priority."""
     lines = ["global_defs {", f"  router_id {node}", f"  vrrp_version {job.version}", "}"]
     if job.advertint:
+        lines += ["track_file added {", f'  file "{priority_file}"', "  init_file 0", "}"]
         lines += ["vrrp_instance VI_1 {", "  state BACKUP", "  interface eth0"]
         lines += [f"  virtual_router_id {VRID}", f"  priority {PRIORITIES[node]}"]
         lines += [f"  advert_int {job.advertint:g}"]
+        lines += ["  track_file {", "    added weight 1", "  }"]
         lines += [f"  virtual_ipaddress {{ {VIP}/32 dev eth0 }}", "}"]
     for service, reals in job.farm():
         lines += [f"virtual_server {service} 80 {{", "  lvs_sched wrr", "  lvs_method DR"]
@@ -112,8 +115,19 @@ class Lvsd:
         self.director.stop()
 
     def kill(self) -> None:
-        """SIGKILL to the main process."""
+        """SIGKILL to the main process, which speaks VRRP."""
         self.director.kill_main()
+
+    def step_down(self) -> None:
+        """What `lvsd stepdown` asks for, without the start of that program."""
+        self._ask({"name": "", "undo": False})
+
+    def undo_step_down(self) -> None:
+        self._ask({"name": "", "undo": True})
+
+    def _ask(self, body: dict[str, object]) -> None:
+        code, answer = request(str(self.director.socket), "POST", "/v1/stepdown", body)
+        assert code == 200, answer
 
     def kill_everything(self) -> None:
         """SIGKILL to all processes at once."""
@@ -133,7 +147,9 @@ class Keepalived:
     def __init__(self, lab: Topology, node: str, job: Job) -> None:
         self.lab, self.node, self.job = lab, node, job
         self.config = lab.folder / f"keepalived-{node}.conf"
-        self.config.write_text(keepalived_conf(job, node))
+        self.priority_file = lab.folder / f"keepalived-{node}.priority"
+        self.priority_file.unlink(missing_ok=True)
+        self.config.write_text(keepalived_conf(job, node, self.priority_file))
         self.process: Process | None = None
 
     def start(self) -> None:
@@ -155,8 +171,17 @@ class Keepalived:
         self.process.wait()
 
     def kill(self) -> None:
-        """The same as kill_everything: a child that lives ends by itself, orderly."""
-        self.kill_everything()
+        """SIGKILL to the main process; the child that speaks VRRP ends by itself, orderly."""
+        assert self.process is not None
+        self.process.send(signal.SIGKILL)
+        self.process.wait()
+
+    def step_down(self) -> None:
+        """There is no such command: its operators have a tracked file lower the priority."""
+        self.priority_file.write_text("-100\n")
+
+    def undo_step_down(self) -> None:
+        self.priority_file.write_text("0\n")
 
     def kill_everything(self) -> None:
         """SIGKILL to all processes at once."""

@@ -1,252 +1,218 @@
 """Failover of a pair of directors: an lvsd pair and a keepalived pair in turn, VRRP only.
 
-In each repetition a pair starts afresh, the better node becomes master, and then it is stopped,
-killed, unplugged, each time followed by its return. A quarter of an interval after one of its
-adverts the event happens; the observer tells when the backup's first advert was on the wire,
-which requests of a client nobody answered, and for how long both directors had the VIP.
-`late` is the backup's advert against the formula: priority 0 + skew after a word of farewell,
-last advert + 3 intervals + skew after silence, whichever is first. `killed` is SIGKILL to lvsd's
-main process and to all of keepalived's; `all killed` is everything of either.
+In each repetition a pair starts afresh, the better node becomes master, and then it is lost and
+comes back in each of the ways of `pair.ROUND`. Several lanes measure at a time, in step, half of
+them lvsd and half keepalived. The tables say what a client missed and what was on the wire; the
+last one holds the figures against what lvsd promises.
 """
 
 from __future__ import annotations
 
-import fcntl
-import socket
-import struct
 import sys
-import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from statistics import median
 
-from tests.bench.daemons import DAEMONS, PRIORITIES, SOURCES, VIP, Daemon, Job
+from tests.bench import lanes
+from tests.bench.daemons import DAEMONS, PRIORITIES, Daemon, Job
 from tests.bench.figures import Table, number, ratio, sample
-from tests.bench.observer import PATIENCE, Observer
+from tests.bench.lanes import Lane
+from tests.bench.observer import Observer
+from tests.bench.pair import (
+    ALL_KILLED,
+    CUT,
+    KILLED,
+    LINK_DOWN,
+    LOSSES,
+    RETURNS,
+    ROUND,
+    STEPPED_DOWN,
+    STOPPED,
+    WATCH_LEASE,
+    Measured,
+    Pair,
+    skew,
+)
 from tests.lab.layout import Layout
-from tests.lab.topology import Topology, wait_until
+from tests.lab.topology import Topology
 
 TITLE = "Failover, VRRP only, native"
-STOPPED, KILLED, ALL_KILLED, CUT = "orderly stop", "killed", "all killed", "cable cut"
-RETURNED, JOINED = "failback after a start", "failback, cable back"
-EVENTS = (STOPPED, KILLED, ALL_KILLED, CUT, RETURNED, JOINED)
-#: How long two owners are watched: longer than any lease of these intervals.
-WATCH = 4.0
-SIOCSIFFLAGS = 0x8914
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """Seconds: the client's outage, event to first advert, the same by the formula, two owners."""
-
-    outage: float
-    advert: float
-    formula: float | None
-    owners: float
-
-
-@dataclass(slots=True)
-class Pair:
-    """Two directors with one daemon, and who watches them."""
-
-    lab: Topology
-    observer: Observer
-    job: Job
-    first: Daemon
-    second: Daemon
-
-    @property
-    def skew(self) -> float:
-        unit = 1.0 if self.job.version == 2 else self.job.advertint
-        return (256 - PRIORITIES["dirB"]) / 256 * unit
-
-    @property
-    def silence(self) -> float:
-        """The backup's master_down_interval."""
-        return 3 * self.job.advertint + self.skew
-
-    def start(self) -> None:
-        """Both, until the better one alone has the VIP."""
-        now = time.monotonic()
-        self.second.start()
-        self.first.start()
-        self.observer.advert(SOURCES["dirA"], now, 30 + self.silence)
-        self.settled()
-
-    def settled(self) -> None:
-        """Wait until only the better node has the VIP."""
-
-        def alone() -> bool:
-            return self.observer.holds("dirA") and not self.observer.holds("dirB")
-
-        wait_until(alone, 10 + self.silence, "only the better node has the VIP")
-        time.sleep(max(0.3, 2 * self.job.advertint))
-
-    def lose(self, event: str) -> Measured:
-        """Take the master away and see the backup take over."""
-        last = self.observer.advert(SOURCES["dirA"], time.monotonic(), 10)
-        time.sleep(max(0.0, last.at + self.job.advertint / 4 - time.monotonic()))
-        began = time.monotonic()
-        calls: dict[str, Callable[[], None]] = {
-            STOPPED: self.first.stop,
-            KILLED: self.first.kill,
-            ALL_KILLED: self.first.kill_everything,
-            CUT: lambda: self.lab.inside("sw", unplug, self.lab.port("dirA")),
-        }
-        calls[event]()
-        heard = self.observer.advert(SOURCES["dirB"], began, 10 + self.silence)
-        time.sleep(WATCH if event in (KILLED, ALL_KILLED) else 0.4)
-        return self.measured(began, heard.at, event)
-
-    def regain(self, event: str) -> Measured:
-        """Bring the better node back and see it take the VIP."""
-        began = time.monotonic()
-        if event == JOINED:
-            self.lab.join("dirA")
-        else:
-            self.first.start()
-        heard = self.observer.advert(SOURCES["dirA"], began, 30 + self.silence)
-        self.settled()
-        return self.measured(began, heard.at, event)
-
-    def measured(self, began: float, heard: float, event: str) -> Measured:
-        """Everything about the event, once late answers can be told from lost ones."""
-        until = time.monotonic()
-        time.sleep(PATIENCE + 0.1)
-        observer = self.observer
-        formula = self.formula(began, heard) if event in (STOPPED, KILLED, ALL_KILLED, CUT) else 0
-        return Measured(
-            observer.outage(began - 0.02, until),
-            heard - began,
-            formula - began if formula else None,
-            observer.both(("dirA", "dirB"), began, until),
-        )
-
-    def formula(self, began: float, heard: float) -> float:
-        """When the backup's first advert is due."""
-        mine = [a for a in self.observer.adverts if a.source == SOURCES["dirA"] and a.at < heard]
-        usual = max(a.at for a in mine if a.priority) + self.silence
-        farewells = [a.at for a in mine if a.priority == 0 and a.at > began]
-        return min(usual, min(farewells) + self.skew) if farewells else usual
-
-    def close(self) -> None:
-        """End both and leave the machines as they were."""
-        for daemon in (self.first, self.second):
-            daemon.kill_everything()
-        self.lab.join("dirA")
-        for node in PRIORITIES:
-            if VIP in self.lab.addresses(node):
-                self.lab.ip(node, [f"addr del {VIP}/32 dev eth0"])
-
-
-def unplug(port: str) -> None:
-    """Take a port of the switch down at once; starting `ip` would take longer than 10 ms."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        request = struct.pack("16sH14x", port.encode(), 0)
-        fcntl.ioctl(sock, SIOCSIFFLAGS, request)
-
-
-def trial(pair: Pair) -> Iterator[tuple[str, Measured]]:
-    """One life of a pair, all events."""
-    try:
-        pair.start()
-        for event in (STOPPED, KILLED, ALL_KILLED):
-            if event == KILLED and pair.first.name == "keepalived":
-                continue  # the same as all killed
-            yield event, pair.lose(event)
-            yield RETURNED, pair.regain(RETURNED)
-        yield CUT, pair.lose(CUT)
-        yield JOINED, pair.regain(JOINED)
-    except AssertionError:
-        for daemon in (pair.first, pair.second):
-            print(f"--- {daemon.name} on {daemon.node}\n{daemon.log()[-3000:]}", file=sys.stderr)
-        raise
-    finally:
-        pair.close()
-
-
+START = "start"
+#: lvsd's lease in seconds at the intervals measured.
+LEASE = 2.0
+#: Seconds between two requests of the client.
+ASKED = 0.005
+#: Seconds by which the lanes begin a step after one another.
+STAGGER = 0.15
 Results = dict[tuple[str, str], list[Measured]]
 
 
-def measure(advertint: float, reps: int) -> Results:
-    """All repetitions at one interval."""
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a lane says: the figures of an event, or in `error` why a repetition ended early."""
+
+    daemon: str
+    event: str
+    measured: Measured | None
+    error: str = ""
+
+
+Kind = Callable[[Topology, str, Job], Daemon]
+
+
+def trial(lane: Lane, kind: Kind, job: Job) -> None:
+    """One life of a pair, all events. A failure ends it; the lane goes on keeping step."""
+    with Topology(Layout.dr(reals=0)) as lab:
+        # A director that forwarded would hide an outage by passing requests on.
+        for node in PRIORITIES:
+            lab.sysctl(node, {"ipv4/ip_forward": 0})
+        observer = Observer(lab, ASKED).start()
+        pair = Pair(lab, observer, job, kind(lab, "dirA", job), kind(lab, "dirB", job))
+        todo = [START, *(event for way in ROUND for event in way)]
+        try:
+            while todo:
+                event = todo.pop(0)
+                lane.step(lambda event=event: lane.say(live(pair, event)))
+        except AssertionError as error:
+            logs = [f"--- {d.node}\n{d.log()[-3000:]}" for d in (pair.first, pair.second)]
+            lane.say(Told(pair.first.name, event, None, "\n".join([f"{error}", *logs])))
+            for _ in todo:
+                lane.idle()
+        finally:
+            pair.close()
+            observer.stop()
+
+
+def live(pair: Pair, event: str) -> Told:
+    """One event of a pair's life."""
+    measured = None
+    if event == START:
+        pair.start()
+    else:
+        measured = pair.lose(event) if event in LOSSES else pair.regain(event)
+    return Told(pair.first.name, event, measured)
+
+
+def measure(advertint: float, reps: int, count: int) -> tuple[Results, int]:
+    """At least `reps` repetitions of either daemon, and how many of all ended early."""
     results: Results = defaultdict(list)
     job = Job(advertint=advertint)
-    for rep in range(reps):
-        for kind in DAEMONS if rep % 2 == 0 else reversed(DAEMONS):
-            with Topology(Layout.dr(reals=0)) as lab:
-                # A director that forwarded would hide an outage by passing requests on.
-                for node in PRIORITIES:
-                    lab.sysctl(node, {"ipv4/ip_forward": 0})
-                observer = Observer(lab, 0.005 if advertint < 0.1 else 0.01).start()
-                pair = Pair(lab, observer, job, kind(lab, "dirA", job), kind(lab, "dirB", job))
-                for event, figures in trial(pair):
-                    results[event, kind.name].append(figures)
-                    said = f"{advertint:g} s, {rep + 1}/{reps}, {kind.name}, {event}: {figures}"
-                    print(said, file=sys.stderr, flush=True)
-    for event in (KILLED, ALL_KILLED):
-        results[event, "keepalived"] = results[ALL_KILLED, "keepalived"]
-    return results
+    failed = 0
+
+    def work(lane: Lane) -> None:
+        for turn in range(2 * -(-reps // count)):
+            trial(lane, DAEMONS[(lane.number + turn) % 2], job)
+
+    for told in lanes.run(count, STAGGER, work):
+        assert isinstance(told, Told)
+        said = told.error or told.measured
+        print(f"{advertint:g} s, {told.daemon}, {told.event}: {said}", file=sys.stderr, flush=True)
+        failed += bool(told.error)
+        if told.measured:
+            results[told.event, told.daemon].append(told.measured)
+    return results, failed
+
+
+def both(results: Results, event: str) -> tuple[list[Measured], list[Measured]]:
+    """lvsd's figures and keepalived's."""
+    return results[event, "lvsd"], results[event, "keepalived"]
 
 
 def client_table(results: Results, advertint: float) -> Table:
     """What the client saw, and two owners."""
     rows = []
-    for event in EVENTS:
-        ours, theirs = results[event, "lvsd"], results[event, "keepalived"]
-        outages = [[m.outage for m in side] for side in (ours, theirs)]
-        owners = [[m.owners for m in side] for side in (ours, theirs)]
-        formula = [m.formula for m in theirs if m.formula is not None]
-        rows.append(
-            (
-                event,
-                *(sample(side, 1e3) for side in outages),
-                ratio(*outages),
-                number(sorted(formula)[len(formula) // 2] * 1e3) if formula else "–",
-                *(sample(side, 1e3) for side in owners),
-            )
-        )
-    head = ("event", "outage ms: lvsd", "keepalived", "ratio", "takeover by formula")
-    return Table(
-        f"Adverts every {advertint:g} s: what a client misses, and two owners",
-        (*head, "two owners ms: lvsd", "keepalived"),
-        rows,
-    )
+    for event in (*LOSSES, *RETURNS):
+        sides = both(results, event)
+        outages = [[m.outage for m in side] for side in sides]
+        # While the cable is cut two owners are on two networks.
+        owners = [[m.owners for m in side] if event != CUT else [] for side in sides]
+        missed = (sample(side, 1e3) for side in outages)
+        rows.append((event, *missed, ratio(*outages), *(sample(side, 1e3) for side in owners)))
+    head = ("event", "client misses ms: lvsd", "keepalived", "ratio", "two owners ms: lvsd")
+    title = f"Adverts every {advertint:g} s: what a client misses, and two owners"
+    return Table(title, (*head, "keepalived"), rows)
 
 
 def wire_table(results: Results, advertint: float) -> Table:
     """What was on the wire."""
     rows = []
-    for event in EVENTS:
-        ours, theirs = results[event, "lvsd"], results[event, "keepalived"]
-        adverts = [[m.advert for m in side] for side in (ours, theirs)]
-        late = [
-            [m.advert - m.formula for m in side if m.formula is not None] for side in (ours, theirs)
-        ]
-        times = (sample(side, 1e3) for side in adverts)
-        rows.append((event, *times, ratio(*adverts), *(sample(side, 1e3) for side in late)))
-    head = ("event", "first advert ms: lvsd", "keepalived", "ratio")
-    return Table(
-        f"Adverts every {advertint:g} s: event to first advert of the new master",
-        (*head, "late ms: lvsd", "keepalived"),
-        rows,
-    )
+    for event in (*LOSSES, *RETURNS):
+        sides = both(results, event)
+        adverts = [[m.advert for m in side] for side in sides]
+        announced = [[m.announced for m in side if m.announced is not None] for side in sides]
+        late = [[m.late for m in side if m.late is not None] for side in sides]
+        cells = (sample(side, 1e3) for side in (*adverts, *announced))
+        rows.append((event, *cells, ratio(*announced), *(sample(side, 1e3) for side in late)))
+    head = ("event", "first advert ms: lvsd", "keepalived", "first announcement ms: lvsd")
+    title = f"Adverts every {advertint:g} s: from the event to the new master on the wire"
+    return Table(title, (*head, "keepalived", "ratio", "late ms: lvsd", "keepalived"), rows)
 
 
-def run(reps: int, adverts: tuple[float, ...]) -> list[Table]:
-    """The tables for each interval."""
-    tables = []
-    for advertint in adverts:
-        results = measure(advertint, reps)
-        tables += [client_table(results, advertint), wire_table(results, advertint)]
-    notes = (
-        "A client asks the VIP every 10 ms (5 ms at 0.01 s), which is the resolution of an outage; "
-        "an answer after 0.5 s counts as lost.",
-        f"`killed`: lvsd's main process, all of keepalived's; `no end`: both directors still had "
-        f"the VIP {WATCH:g} s after the takeover.",
-        "`late`: the backup's first advert against last advert + 3 intervals + skew, or "
-        "priority 0 + skew.",
-        "A failback's first advert counts from the start of the program or the plugging in.",
+def targets_table(results: Results, advertint: float) -> Table:
+    """What lvsd promises, and what was measured."""
+    rows = [*targets(results, advertint)]
+    title = f"Adverts every {advertint:g} s: what was aimed at"
+    return Table(title, ("event", "target", "measured", "reached"), rows)
+
+
+def targets(results: Results, advertint: float) -> Iterator[tuple[str, str, str, str]]:
+    """The rows of the table."""
+    patience = skew(Job(advertint=advertint)) + 0.2
+    for event in (LINK_DOWN, CUT):
+        lates = [[m.late for m in side if m.late is not None] for side in both(results, event)]
+        if all(lates):
+            allowed = 0.05 * advertint + 0.001
+            behind = median(lates[0]) - median(lates[1])
+            target = f"median at most {number(allowed * 1e3)} ms later than keepalived"
+            yield verdict(event, target, f"{number(behind * 1e3)} ms", behind <= allowed)
+    for event in (STOPPED, STEPPED_DOWN, *RETURNS):
+        yield from at_most(results, event, "misses nothing", "outage", ASKED)
+    yield from at_most(results, KILLED, "misses at most 50 ms", "outage", 0.05)
+    words = f"two owners at most {number(patience * 1e3)} ms (skew + 200 ms)"
+    yield from at_most(results, KILLED, words, "owners", patience)
+    words = f"one owner {LEASE + 1:g} s after the event (lease + 1 s)"
+    yield from at_most(results, ALL_KILLED, words, "sole", LEASE + 1)
+
+
+def at_most(
+    results: Results, event: str, words: str, what: str, limit: float
+) -> Iterator[tuple[str, str, str, str]]:
+    """The worst of lvsd's repetitions against a limit."""
+    values: Sequence[float] = [getattr(m, what) for m in results[event, "lvsd"]]
+    if values:
+        worst = max(values)
+        over = sum(value > limit for value in values)
+        said = f"worst {number(worst * 1e3)} ms" + (f", {over} of {len(values)} over" * bool(over))
+        yield verdict(event, words, said, not over)
+
+
+def verdict(event: str, target: str, measured: str, reached: bool) -> tuple[str, str, str, str]:
+    return event, target, measured, "yes" if reached else "**no**"
+
+
+def run(reps: int, advertint: float, count: int) -> list[Table]:
+    """The tables for one interval: the client, the wire, the targets."""
+    results, failed = measure(advertint, reps, count)
+    last = targets_table(results, advertint)
+    ended = Table(last.title, last.head, last.rows, notes(count, failed))
+    return [client_table(results, advertint), wire_table(results, advertint), ended]
+
+
+def notes(count: int, failed: int) -> tuple[str, ...]:
+    """What one must know to read the tables."""
+    return (
+        f"{count} lanes at a time, in step, each an lvsd pair and a keepalived pair in turn; "
+        f"repetitions that did not come to their end: {failed}.",
+        f"A client asks the VIP every {ASKED * 1e3:g} ms, which is the resolution of what it "
+        "misses (first lost request to the next one answered); an answer after 0.5 s is lost.",
+        "`main killed`: SIGKILL to the main process. lvsd's speaks VRRP; keepalived's is a parent "
+        "whose child then stops in order. `all killed`: SIGKILL to every process at once; "
+        f"`no end`: both directors still had the VIP {WATCH_LEASE:g} s after the takeover.",
+        "`link down`: the master loses its carrier. `cable cut`: nothing gets through any more and "
+        "the carrier stays, which for the network is the same as a loss of power.",
+        "`stepdown`: keepalived has no such command; a tracked file takes 100 off its priority.",
+        "`late`: the first announcement of the new master (gratuitous ARP, sent once it holds the "
+        "VIP) against last advert + 3 intervals + skew, or priority 0 + skew.",
+        "A failback counts from the start of the program, the plugging in or the command.",
     )
-    last = tables[-1]
-    return [*tables[:-1], Table(last.title, last.head, last.rows, notes)]

@@ -2,7 +2,7 @@
 
 A figure is `median (min–max, n)` and stands beside the peer's of the same run, with their ratio.
 A bench gives Tables; they are printed as text, and with --write they replace the bench's section
-of the page. The other sections stay as they are.
+of the page. The other sections stay as they are, so each says when and where it was measured.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import math
 import os
 import platform
 import re
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -24,7 +25,7 @@ Written by the benches, each table by the command above it; they need root. A ce
 lvsd's median over the peer's, so below 1 lvsd is the cheaper or quicker one. Compare only
 within a table: figures from an emulated machine say nothing about seconds on a real one.
 """
-MARK = re.compile(r"^<!-- bench (\w+) -->\n", re.MULTILINE)
+MARK = re.compile(r"^<!-- bench ([\w.-]+) -->\n", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,7 @@ class Section:
     name: str
     arguments: str
     machine: str
+    date: str
     tables: Sequence[Table]
 
 
@@ -93,6 +95,11 @@ def machine(virtual: bool) -> str:
     return f"{where}{words}, Linux {kernel}, Python {platform.python_version()}"
 
 
+def today() -> str:
+    """The date, for a section."""
+    return time.strftime("%Y-%m-%d")
+
+
 def load() -> str:
     """How busy the machine is with other things, for a note."""
     return f"Load average when the bench began: {os.getloadavg()[0]:.1f}."
@@ -119,7 +126,7 @@ def markdown(section: Section) -> str:
         f'`make bench ARGS="{section.arguments}"`',
         "",
     ]
-    out += [f"Measured on: {section.machine}.", ""]
+    out += [f"Measured on {section.date}: {section.machine}.", ""]
     for table in section.tables:
         out += [f"**{table.title}**", "", f"| {' | '.join(table.head)} |"]
         out += ["|" + "---|" * len(table.head)]
@@ -138,9 +145,9 @@ def sections(page: str) -> dict[str, str]:
     }
 
 
-def write(new: Mapping[str, Section], order: Sequence[str], path: Path = PAGE) -> None:
-    """Put new sections into the page, in the order of the benches."""
+def write(section: Section, order: Sequence[str], path: Path = PAGE) -> None:
+    """Put a new section into the page; what is no section of `order` goes."""
     held = sections(path.read_text()) if path.exists() else {}
-    held |= {name: markdown(section) for name, section in new.items()}
+    held[section.name] = markdown(section)
     parts = [held[name] for name in order if name in held]
     path.write_text("\n".join([HEAD, *parts]))

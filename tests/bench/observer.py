@@ -1,14 +1,15 @@
 """One process that sees everything a failover is about, in one clock (time.monotonic).
 
 It sends the VIP a datagram every `interval` seconds from the client's network and answers for
-whichever director gets it; it hears adverts at the switch (kernel timestamps, as the lab's
-kernel gives them) and is told by each director's kernel of addresses and carrier. Everything is
-a JSON line in its log; `Observer` reads it along.
+whichever director gets it; it hears adverts and announcements (ARP) of the VIP at the switch, with
+the kernel's timestamps, and is told by each director's kernel of addresses and carrier. Everything
+is a JSON line in its log; `Observer` reads it along.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import selectors
 import socket
@@ -26,7 +27,7 @@ from tests.lab.topology import Process, Topology, wait_until
 PORT = 7
 PATIENCE = 0.5
 SO_TIMESTAMPNS = 35
-ETH_P_IP, IPPROTO_VRRP = 0x0800, 112
+ETH_P_IP, ETH_P_ARP, IPPROTO_VRRP = 0x0800, 0x0806, 112
 RTMGRP_LINK, RTMGRP_IPV4_IFADDR = 0x1, 0x10
 RTM_NEWLINK, RTM_NEWADDR, RTM_DELADDR = 16, 20, 21
 IFA_LOCAL, IFLA_IFNAME, IFF_LOWER_UP = 2, 3, 0x10000
@@ -39,6 +40,14 @@ class Advert:
     at: float
     source: str
     priority: int
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """An ARP frame with the VIP as sender; `source` is the adverts' of the same station."""
+
+    at: float
+    source: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +75,7 @@ class Observer:
     lab: Topology
     interval: float = 0.0
     adverts: list[Advert] = field(default_factory=list)
+    announcements: list[Announcement] = field(default_factory=list)
     requests: list[Request] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)
     _process: Process | None = None
@@ -95,25 +105,30 @@ class Observer:
             kind, *rest = json.loads(line)
             if kind == "advert":
                 self.adverts.append(Advert(*rest))
+            elif kind == "announcement":
+                self.announcements.append(Announcement(*rest))
             elif kind == "request":
                 self.requests.append(Request(*rest))
             elif kind == "change":
                 self.changes.append(Change(*rest))
 
-    def advert(
-        self, source: str, since: float, timeout: float, priorities: range = range(1, 256)
-    ) -> Advert:
-        """Wait for the first advert of `source` after `since`."""
+    def advert(self, source: str, since: float, timeout: float) -> Advert:
+        """Wait for the first advert of `source` after `since`; priority 0 does not count."""
         found: list[Advert] = []
 
         def heard() -> bool:
             self.look()
-            fresh = (a for a in reversed(self.adverts) if a.at > since)
-            found[:] = [a for a in fresh if a.source == source and a.priority in priorities]
+            fresh = itertools.takewhile(lambda a: a.at > since, reversed(self.adverts))
+            found[:] = [a for a in fresh if a.source == source and a.priority]
             return bool(found)
 
-        wait_until(heard, timeout, f"an advert of {source}", interval=0.003)
-        return min(found, key=lambda advert: advert.at)
+        wait_until(heard, timeout, f"an advert of {source}", interval=0.005)
+        return found[-1]
+
+    def announced(self, source: str, since: float) -> float | None:
+        """When `source` announced the VIP first after `since`; None when it did not."""
+        times = (a.at for a in self.announcements if a.source == source and a.at > since)
+        return min(times, default=None)
 
     def holds(self, node: str) -> bool:
         """Whether the director has the VIP, as far as its kernel has told."""
@@ -134,10 +149,10 @@ class Observer:
                 worst, lost = max(worst, request.at - lost), 0.0
         return max(worst, until - lost) if lost else worst
 
-    def both(self, nodes: tuple[str, str], since: float, until: float) -> float:
-        """Seconds in which both directors had the VIP; infinite if they still have at the end."""
+    def both(self, nodes: tuple[str, str], since: float, until: float) -> tuple[float, float]:
+        """Seconds in which both directors had the VIP, and until when; inf if they still have."""
         self.look()
-        held, from_, total = dict.fromkeys(nodes, False), 0.0, 0.0
+        held, from_, total, ended = dict.fromkeys(nodes, False), 0.0, 0.0, since
         for change in sorted(self.changes, key=lambda c: c.at):
             if change.kind != "vip" or change.at > until:
                 continue
@@ -145,9 +160,10 @@ class Observer:
             held[change.node] = change.there
             if all(held.values()) and not was:
                 from_ = change.at
-            elif was and not all(held.values()):
-                total += max(0.0, change.at - max(from_, since))
-        return float("inf") if all(held.values()) else total
+            elif was and not all(held.values()) and change.at > since:
+                total += change.at - max(from_, since)
+                ended = change.at
+        return (float("inf"), float("inf")) if all(held.values()) else (total, ended)
 
     def _main(self, argv: list[str]) -> None:
         Eyes(self.lab, self.interval).run()
@@ -162,10 +178,10 @@ class Eyes:
         self.waiting: dict[int, float] = {}
         self.shift = time.monotonic() - time.time()
         self.known: dict[tuple[str, str], bool] = {}
-        wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
-        wire.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
-        wire.bind(("lan", ETH_P_IP))
-        self.watch(wire, self.hear)
+        #: The address from which the station of a MAC address sends its adverts.
+        self.stations: dict[bytes, str] = {}
+        self.watch(wire(ETH_P_IP), self.hear)
+        self.watch(wire(ETH_P_ARP), self.hear_arp)
         for node in ("dirA", "dirB"):
             self.watch(lab.inside(node, kernel), partial(self.told, node))
             if interval:
@@ -195,7 +211,10 @@ class Eyes:
                 self.give_up(now)
 
     def give_up(self, now: float) -> None:
-        """Requests without an answer in time."""
+        """Requests without an answer in time; one that waits to be read has come in time."""
+        with contextlib.suppress(OSError):
+            while True:
+                self.answered(self.client)
         for number, at in list(self.waiting.items()):
             if now - at < PATIENCE:
                 break
@@ -219,12 +238,23 @@ class Eyes:
         head = (ip[0] & 15) * 4
         if ip[9] != IPPROTO_VRRP or ip[head + 1] != VRID:
             return
-        at = time.monotonic()
+        source = socket.inet_ntoa(ip[12:16])
+        self.stations[data[6:12]] = source
+        say("advert", self.stamped(extra), source, ip[head + 2])
+
+    def hear_arp(self, sock: socket.socket) -> None:
+        """Somebody says that the VIP is his."""
+        data, extra, _, _ = sock.recvmsg(512, 64)
+        if data[28:32] == socket.inet_aton(VIP) and (source := self.stations.get(data[6:12])):
+            say("announcement", self.stamped(extra), source)
+
+    def stamped(self, extra: list[tuple[int, int, bytes]]) -> float:
+        """When the kernel got a frame."""
         for level, kind, value in extra:
             if level == socket.SOL_SOCKET and kind == SO_TIMESTAMPNS:
                 seconds, nanoseconds = struct.unpack("qq", value[:16])
-                at = seconds + nanoseconds / 1e9 + self.shift
-        say("advert", at, socket.inet_ntoa(ip[12:16]), ip[head + 2])
+                return float(seconds + nanoseconds / 1e9 + self.shift)
+        return time.monotonic()
 
     def told(self, node: str, sock: socket.socket) -> None:
         """The kernel of a director speaks of its links and addresses."""
@@ -243,6 +273,14 @@ class Eyes:
         if self.known.get((node, kind)) is not there:
             self.known[node, kind] = there
             say("change", at, node, kind, there)
+
+
+def wire(protocol: int) -> socket.socket:
+    """A socket that hears one kind of frames at the switch, each with its time."""
+    sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+    sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+    sock.bind(("lan", protocol))
+    return sock
 
 
 def kernel() -> socket.socket:
