@@ -183,3 +183,5 @@ def test_keepalived_s_checksum_has_the_pseudo_header_and_status_says_so(network)
         network.eventually(lambda: second.states()[0]["checksum_reading"])
         assert "without" not in second.states()[0]["checksum_reading"]
         assert not heard(second)["rejected_checksum"]
+        network.eventually(lambda: "checksum_reading_differed" in second.log)
+        assert "v3checksumasv2=no would do so too" in second.log

@@ -202,6 +202,29 @@ def past_the_handover(network, director):
     network.eventually(lambda: time.time() - director.states()[0]["since"] > 1.1)
 
 
+#: The host's other interface on the same network speaks for the address (ARP flux).
+FLUX = CLAIM.replace("eth0", "eth1").replace("020000666666", "020000555555")
+
+
+def test_another_interface_of_the_same_host_is_no_second_owner(network):
+    first = network.director(1)
+    pair = ("eth1", "netns", first.namespace, "address", "02:00:00:55:55:55", "type", "veth")
+    network.ip("link", "add", *pair, "peer", "name", "flux", "netns", network.switch)
+    network.ip("-n", network.switch, "link", "set", "flux", "master", "br0", "up")
+    network.ip("-n", first.namespace, "link", "set", "eth1", "up")
+    first.start(network.router(priority=150))
+    network.eventually(lambda: first.state() == "master" and first.holds())
+    past_the_handover(network, first)
+
+    first.python(FLUX)
+    assert client(network, CLAIM).wait() == 0
+
+    network.eventually(lambda: "duplicate_owner_heard" in first.log)
+    first.stop()
+    assert "02:00:00:55:55:55" not in first.log
+    assert first.states()[0]["counters"]["duplicate_owner"] == 50
+
+
 def neighbours(network):
     command = ["ip", "-n", network.client, "neigh", "show", VIP]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
