@@ -152,16 +152,17 @@ class Paths:
         kept = self._kept.get(key)
         if kept is None:
             return True
+        wanted = frozenset(wished)
         doomed = {
             path: kept.held[path]
             for path in _removal_order(kept.held)
-            if path not in wished or self._place(key, path) != kept.held[path]
+            if path not in wanted or self._place(key, path) != kept.held[path]
         }
         codes = self._kernel.send([_removal(placed) for placed in doomed.values()])
         for path, code in zip(doomed, codes, strict=True):
             if code in _GONE:
                 del kept.held[path]
-        kept.refused = {p: reason for p, reason in kept.refused.items() if p in wished}
+        kept.refused = {p: reason for p, reason in kept.refused.items() if p in wanted}
         if not wished and not kept.held:
             del self._kept[key]
         return all(code in _GONE for code in codes)
@@ -169,8 +170,8 @@ class Paths:
     def deletions(self, key: Key, wished: Sequence[Path]) -> tuple[bytes, ...]:
         """Prebuilt removal of what a router holds or is about to add, rules first."""
         kept = self._kept.get(key, _Kept())
-        foreign = [path for path, reason in kept.refused.items() if reason == _FOREIGN]
-        placed = {path: self._place(key, path) for path in wished if path not in foreign}
+        ours = [path for path in wished if kept.refused.get(path) != _FOREIGN]
+        placed = {path: self._place(key, path) for path in ours}
         placed |= kept.held
         objects = [placed[path] for path in _removal_order(placed)]
         return tuple(_removal(o).message for o in objects if not isinstance(o, str))
