@@ -8,8 +8,8 @@ from ipaddress import ip_address
 
 import pytest
 
-from lvsd.core.model import Family, Vip
-from tests.interop.capture import Capture
+from lvsd.core.model import Family, Track, TrackKind, Vip
+from tests.interop.capture import Capture, message
 from tests.interop.peers import Keepalived
 
 pytestmark = [pytest.mark.interop, pytest.mark.netns]
@@ -185,3 +185,38 @@ def test_keepalived_s_checksum_has_the_pseudo_header_and_status_says_so(network)
         assert not heard(second)["rejected_checksum"]
         network.eventually(lambda: "checksum_reading_differed" in second.log)
         assert "v3checksumasv2=no would do so too" in second.log
+
+
+REVERSED = {"eth1": 20, "eth2": -30}
+
+
+def priority(wire, source):
+    """That of the last advert of a host, 0 before the first."""
+    found = wire.adverts(source)
+    return message(found[-1]).priority if found else 0
+
+
+def test_reversed_weights_make_the_same_priority(network, wire):
+    """One master each of a router of its own, tracking the same two interfaces."""
+    first, second = network.pair()
+    for director in (first, second):
+        for name in REVERSED:
+            inside, other_end = ("-n", director.namespace, "link"), f"far{name}"
+            network.ip(*inside, "add", name, "type", "veth", "peer", "name", other_end)
+            for end in (name, other_end):
+                network.ip(*inside, "set", end, "up")
+    tracks = tuple(Track(TrackKind.INTERFACE, n, w, reverse=True) for n, w in REVERSED.items())
+    lines = "\n".join(f"{name} weight {weight} reverse" for name, weight in REVERSED.items())
+    other = {"vrid": 52, "addresses": vips("10.77.0.101"), "tracks": tracks}
+    with Keepalived(network, first, VIP, more=f"track_interface {{\n{lines}\n}}"):
+        second.start(network.router(**other))
+
+        for down, expected in ((), 80), (("eth1",), 100), (("eth1", "eth2"), 130):
+            for director in (first, second):
+                for name in down:
+                    network.ip("-n", director.namespace, "link", "set", name, "down")
+            for host in ("10.77.0.1", "10.77.0.2"):
+                wire.wait_for(
+                    lambda host=host, expected=expected: priority(wire, host) == expected,
+                    f"priority {expected} from {host}",
+                )
