@@ -156,9 +156,9 @@ ROUTER = (
     row("R", "lowerprionoadvert", "yesno", "no",
         "A master does not answer a director of lower priority that claims to be master.",
         origin="keepalived", bare=True),
-    row("R", "higherpriosendadvert", "yesno", "no",
+    row("R", "higherpriosendadvert", "yesno", "yes",
         "A master sends one more advertisement before it yields to a higher priority, so that "
-        "the new master announces its addresses again.",
+        "a winner that has been master all along announces its addresses again.",
         origin="keepalived", bare=True),
     row("R", "lease", "yesno", "yes",
         "Give addresses a limited lifetime in the kernel, so that they vanish when lvsd can't "

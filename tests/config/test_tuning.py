@@ -82,11 +82,16 @@ def test_a_value_out_of_bounds_is_refused(load_text, line):
 V3 = PAIR + "\tversion=3\n"
 
 
-@pytest.mark.parametrize("word", ["v3checksumasv2", "lowerprionoadvert", "higherpriosendadvert"])
+@pytest.mark.parametrize("word", ["v3checksumasv2", "lowerprionoadvert"])
 def test_a_switch_is_off_unless_it_is_there(load_text, word):
     assert not getattr(router(load_text, "priority=100", V3), word)
     assert getattr(router(load_text, word, V3), word)
     assert not getattr(router(load_text, f"{word}=no", V3), word)
+
+
+def test_a_last_advert_is_sent_unless_told_otherwise(load_text):
+    assert router(load_text, "priority=100").higherpriosendadvert
+    assert not router(load_text, "higherpriosendadvert=no").higherpriosendadvert
 
 
 def test_only_version_3_over_ipv4_has_two_readings_of_the_checksum(load_text):

@@ -184,9 +184,19 @@ class StateRules(RuleBench):
         bench = self.master()
         now = bench.now + 0.25
 
-        assert "SendAdvert" not in kinds(bench.do(self.heard(theirs, source), now))
+        bench.do(self.heard(theirs, source), now)
+
         assert (bench.state, bench.vr.adver_at) == (State.BACKUP, None)
         assert next_deadline(bench.vr) == pytest.approx(now + 3 + 156 / 256)
+
+    @pytest.mark.parametrize(("theirs", "source"), [(101, LOW), (100, HIGH)])
+    def test_6_4_3_departure_a_last_advert_goes_to_the_better_master(
+        self, theirs: int, source
+    ) -> None:
+        effects = self.master().do(self.heard(theirs, source))
+
+        assert effects == (SendAdvert(100),)
+        assert self.master(higherpriosendadvert=False).do(self.heard(theirs, source)) == ()
 
     @pytest.mark.parametrize(("theirs", "source"), [(99, HIGH), (100, LOW)])
     def test_6_4_3_a_lower_bidder_does_not_end_the_mastership(self, theirs: int, source) -> None:

@@ -75,6 +75,24 @@ def test_the_last_words_of_the_former_master_are_no_alarm():
     assert told(bench.do(CLAIM, bench.now + 0.01))
 
 
+def test_the_last_words_of_the_former_master_are_answered_after_the_first_second():
+    bench = master(lease=False, advertint=5.0, garpmasterdelay=0.0)
+    bench.do(CLAIM, bench.now + 0.2)
+    bench.do(CLAIM, bench.now + 0.2)
+
+    assert answers(bench.deadline()) == [Announce((VIP,), 1)]
+    assert bench.now == bench.vr.since + 1.0
+    assert not answers(bench.deadline())
+
+
+def test_the_former_masters_words_before_our_own_announcement_need_no_answer():
+    bench = backup()
+    bench.deadline()
+    bench.do(CLAIM, bench.now + 0.2)
+
+    assert bench.vr.defend_at is None
+
+
 def test_a_backup_hears_announcements_without_alarm():
     bench = backup()
 

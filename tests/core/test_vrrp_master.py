@@ -194,7 +194,7 @@ def test_yielding_takes_the_vips_away_before_the_role_is_reported() -> None:
 
     effects = bench.do(advert(150, interval=2.0, version=3))
 
-    assert effects == ()
+    assert effects == (SendAdvert(100),)
     assert (bench.state, desired(bench.vr), bench.vr.master) == (State.BACKUP, (), HIGH)
     assert reported_state(bench.vr) == "master"
     assert next_deadline(bench.vr) == bench.now + 2 * 3.609375
@@ -254,7 +254,15 @@ def test_a_lower_bidder_is_not_announced_against_before_the_vips_are_bound() -> 
     bench = backup()
     bench.deadline()
 
-    assert kinds(bench.do(advert(50))) == ["SendAdvert", "LowerPriorityHeard"]
+    assert kinds(bench.do(advert(50))) == ["SendAdvert"]
+    assert kinds(bench.do(advert(50), bench.now + 1.0)) == ["SendAdvert", "LowerPriorityHeard"]
+
+
+def test_the_last_word_of_the_former_master_is_answered_and_no_news() -> None:
+    bench = master(lease=False)
+
+    assert kinds(bench.do(advert(50), bench.now + 0.99)) == ["SendAdvert"]
+    assert counters(bench.vr)["lower_priority_heard"] == 1
 
 
 def test_a_leaving_master_is_answered_at_once() -> None:
@@ -312,8 +320,8 @@ def test_lowerprionoadvert_leaves_a_lower_bidder_without_an_answer_but_announces
 
 
 @pytest.mark.parametrize("priority", [100, 200])
-def test_higherpriosendadvert_sends_a_last_advert_and_keeps_no_lease(priority: int) -> None:
-    bench = master(higherpriosendadvert=True)
+def test_a_last_advert_goes_to_a_better_master_and_keeps_no_lease(priority: int) -> None:
+    bench = master()
 
     effects = bench.do(advert(priority), bench.now + 2)
 

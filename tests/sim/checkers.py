@@ -242,7 +242,10 @@ class AdvertThenVipThenAnnouncement(Checker):
 
 
 class SpeaksOnlyAsMaster(Checker):
-    """No claim of mastership is heard from anybody but a MASTER, and none for long without VIPs."""
+    """No claim of mastership is heard from anybody but a MASTER, and none for long without VIPs.
+
+    A last advert to a better master goes out in the step that yields.
+    """
 
     def __init__(self) -> None:
         #: Since when, on its own clock, a node advertises what it does not hold.
@@ -255,8 +258,10 @@ class SpeaksOnlyAsMaster(Checker):
             self._bare_since.pop((node.name, key), None)
         if not priority:
             return
-        state = node.routers.routers[key].state
-        assert state is State.MASTER, f"{node.name} claims mastership and is {state}"
+        vr = node.routers.routers[key]
+        yields = vr.state is State.BACKUP and vr.since == node.step_time(cluster.now)
+        master = vr.state is State.MASTER or yields
+        assert master, f"{node.name} claims mastership and is {vr.state}"
         silent = now - self._bare_since.setdefault((node.name, key), now)
         assert silent <= 2.0 + intervals(cluster) + SLACK, (
             f"{node.name} has advertised for {silent:.3f} s what it does not hold"
@@ -265,6 +270,38 @@ class SpeaksOnlyAsMaster(Checker):
     def woken(self, cluster: Cluster, node: Node) -> None:
         for key in keys(cluster):
             self._bare_since.pop((node.name, key), None)
+
+
+class ClientsFollow(Checker):
+    """A client that hears every director sends to the one holder, once things have settled.
+
+    Its cache has who announced an address last. What an entry is worth is not told from here, and
+    it has to age: while datagrams get lost by chance, and when the announcer leaves by itself. A
+    director that dies or stops when another one serves as well cannot have that one announce.
+    """
+
+    def __init__(self) -> None:
+        self._last: dict[tuple[Key, IPAddress], str] = {}
+
+    def announced(self, cluster: Cluster, node: Node, key: Key, addresses: Sequence) -> None:
+        if node.link and not node.frozen:
+            self._last.update({(key, address): node.name for address in addresses})
+
+    def after(self, cluster: Cluster) -> None:
+        for (key, address), name in [*self._last.items()]:
+            node = cluster.nodes[name]
+            vr = node.routers.routers.get(key)
+            present = node.up and node.link and vr is not None and vr.relieve_at is None
+            if not (present and cluster.network.quiet):
+                del self._last[key, address]
+        if cluster.now - cluster.disturbed_at <= patience(cluster):
+            return
+        for (key, address), known in self._last.items():
+            holders = [n.name for n in cluster.nodes.values() if (key, address) in n.bound]
+            assert len(holders) != 1 or holders == [known], (
+                f"undisturbed since {cluster.disturbed_at:.3f}, {holders[0]} holds {address} "
+                f"and the clients send to {known}"
+            )
 
 
 class NoStorm(Checker):
@@ -338,6 +375,7 @@ def all_checkers() -> list[Checker]:
         ListensAfterSleep(),
         AdvertThenVipThenAnnouncement(),
         SpeaksOnlyAsMaster(),
+        ClientsFollow(),
         NoStorm(),
         GroupMovesTogether(),
         NoGapAtDeparture(),

@@ -119,12 +119,13 @@ class RouterConfig:
     The `garp*` words are keepalived's: repeats are rounds of announcements, delays seconds to the
     second burst (0 for none), `garpmasterrefresh` seconds between announcements while MASTER.
     `v3checksumasv2` leaves the pseudo-header out of version 3's checksum over IPv4 (RFC 9568);
-    `lowerprionoadvert` lets a MASTER not answer a lower bidder, `higherpriosendadvert` lets it
-    send a last advert to a higher one. `unicastttl` is the TTL or hop limit of unicast adverts,
-    `peer_ttls` what is accepted from peers with a range; `checkunicastsrc` False accepts unicast
-    adverts from others than peers. Nothing begins before `delayafterboot` seconds of uptime.
-    `notify` and its kin are programs with their arguments, run as `scriptuser`. An interface is
-    down or up once it has been so for `interfacedowndelay` or `interfaceupdelay` seconds.
+    `lowerprionoadvert` lets a MASTER not answer a lower bidder, `higherpriosendadvert` False lets
+    it yield to a higher one without a last advert. `unicastttl` is the TTL or hop limit of unicast
+    adverts, `peer_ttls` what is accepted from peers with a range; `checkunicastsrc` False accepts
+    unicast adverts from others than peers. Nothing begins before `delayafterboot` seconds of
+    uptime. `notify` and its kin are programs with their arguments, run as `scriptuser`. An
+    interface is down or up once it has been so for `interfacedowndelay` or `interfaceupdelay`
+    seconds.
     """
 
     name: str
@@ -158,7 +159,7 @@ class RouterConfig:
     garplowerpriodelay: float = 5.0
     v3checksumasv2: bool = False
     lowerprionoadvert: bool = False
-    higherpriosendadvert: bool = False
+    higherpriosendadvert: bool = True
     unicastttl: int = 255
     peer_ttls: tuple[PeerTtl, ...] = ()
     checkunicastsrc: bool = True

@@ -1,8 +1,9 @@
 """All the ways out of MASTER, and the reporting of states.
 
-A better master is yielded to without a word; a fault sends priority 0 (twice, as it may get lost)
-and lets go at once; an orderly stop or step-down sends priority 0 and *serves until relieved*:
-until the new master announces a VIP, else 100 ms after its advert, else after `relief_timeout`.
+A better master is yielded to after a last advert; a fault sends priority 0 (twice, as it may get
+lost) and lets go at once; an orderly stop or step-down sends priority 0 and *serves until
+relieved*: until the new master announces a VIP, else 100 ms after its advert, else after
+`relief_timeout`.
 
 Leaving MASTER takes the VIPs out of `desired` in the same step. The new role is reported when
 `VipsReleased` says that the kernel has followed (design rule 1).
@@ -86,6 +87,17 @@ def to_backup(vr: VirtualRouter, reason: str, now: float) -> Stepped:
     vr = replace(vr, heard_at=now, preempt_at=None, wants_master=False, takeover="")
     vr = replace(vr, master_down_at=now + patience(vr))
     return change(vr, State.BACKUP, reason, now)
+
+
+def last_word(vr: VirtualRouter, now: float) -> Stepped:
+    """A last advert to a better master, which then announces its VIPs again.
+
+    Where both were MASTER (a healed partition, a machine that stood still) the clients may have
+    heard us last, and the better one has no other sign of us: it would announce nothing.
+    """
+    if not vr.config.higherpriosendadvert:
+        return vr, ()
+    return send_advert(replace(vr, bound=False), effective_priority(vr), now)
 
 
 def yield_to(vr: VirtualRouter, event: AdvertReceived, reason: str, now: float) -> Stepped:

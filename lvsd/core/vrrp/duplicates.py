@@ -1,8 +1,8 @@
 """Somebody else announces an address that this MASTER holds: a second owner.
 
 What belongs to a hand-over is no alarm: the first second of a mastership (the former master's last
-words) and a router that waits to be relieved. A better master needs no window: its advert precedes
-its announcement and we are BACKUP by then.
+words, answered at the end of it) and a router that waits to be relieved. A better master needs no
+window: its advert precedes its announcement and we are BACKUP by then.
 
 Each claim is counted, told at most once a second and once a minute per address, and answered with
 an announcement of our own, at most once a second, so that the clients come back. The last answer
@@ -20,7 +20,6 @@ from lvsd.core.vrrp.events import (
     DuplicateOwnerHeard,
     Effect,
     NeighbourAnnounced,
-    State,
 )
 from lvsd.core.vrrp.router import VirtualRouter, desired
 from lvsd.core.vrrp.sending import Stepped, count
@@ -39,10 +38,10 @@ MOST_CLAIMS = 16
 
 def claimed(vr: VirtualRouter, event: NeighbourAnnounced, now: float) -> Stepped:
     """Another MAC announced one of our VIPs; a MASTER past the hand-over makes an alarm of it."""
-    if vr.state is not State.MASTER or vr.since is None or now - vr.since < HANDOVER_WINDOW:
+    if vr.since is None or all(vip.address != event.address for vip in desired(vr)):
         return vr, ()
-    if all(vip.address != event.address for vip in desired(vr)):
-        return vr, ()
+    if now - vr.since < HANDOVER_WINDOW:
+        return _answer_at(vr, event.address, vr.since + HANDOVER_WINDOW), ()
     vr, told = _remember(count(vr, "duplicate_owner"), event, now)
     vr, answer = _defend(vr, event.address, now)
     return vr, told + answer
@@ -84,8 +83,14 @@ def _remember(vr: VirtualRouter, event: NeighbourAnnounced, now: float) -> Stepp
 
 
 def _defend(vr: VirtualRouter, address: IPAddress, now: float) -> Stepped:
-    if address not in vr.announced:
-        return vr, ()  # not confirmed by the kernel: the announcement to come is the answer
-    vr = replace(vr, undefended=tuple(dict.fromkeys((*vr.undefended, address))))
     due_at = now if vr.defended_at is None else vr.defended_at + DEFENCE_INTERVAL
-    return defence_due(vr, now) if now >= due_at else (replace(vr, defend_at=due_at), ())
+    vr = _answer_at(vr, address, due_at)
+    return defence_due(vr, now) if vr.undefended and now >= due_at else (vr, ())
+
+
+def _answer_at(vr: VirtualRouter, address: IPAddress, due_at: float) -> VirtualRouter:
+    """Announce the address then; one that waits for the kernel's word is announced anyway."""
+    if address not in vr.announced:
+        return vr
+    undefended = tuple(dict.fromkeys((*vr.undefended, address)))
+    return replace(vr, undefended=undefended, defend_at=due_at)

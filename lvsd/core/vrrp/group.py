@@ -13,13 +13,14 @@ from dataclasses import dataclass, field, replace
 
 from lvsd.core import packet
 from lvsd.core.model import Family, IPAddress, RouterConfig, Vip
-from lvsd.core.vrrp.departure import to_backup
+from lvsd.core.vrrp.departure import last_word, to_backup
 from lvsd.core.vrrp.events import (
     ChildLost,
     Effect,
     Event,
     Reconfigured,
     Resume,
+    SendAdvert,
     ServicesReady,
     Shutdown,
     Startup,
@@ -218,13 +219,19 @@ class VirtualRouters:
         failed = any(isinstance(effect, StepDownFailed) for _, effect in effects)
         if not (was - is_ or failed) or len(is_) == len(members):
             return self, ()
+        # Who yields to a better master has said a last word; a fault and a pause have none.
+        spoken = any(
+            key in was - is_ and isinstance(effect, SendAdvert) and effect.priority
+            for key, effect in effects
+        )
         draft, said = self, _NONE
         for key in members:
             vr = self.routers[key]
             if key in is_ and vr.relieve_at is None:
+                vr, farewell = last_word(vr, now) if spoken else (vr, ())
                 vr, more = to_backup(vr, f"sync group {name}: not master everywhere", now)
                 draft = draft._with(key, vr)
-                said += tuple((key, effect) for effect in more)
+                said += tuple((key, effect) for effect in farewell + more)
         return draft, said
 
     def _promotions(self, members: Sequence[Key], now: float) -> tuple[VirtualRouters, Effects]:

@@ -8,8 +8,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from lvsd.core.vrrp.departure import change, lease_expired, vips_refused, yield_to
-from lvsd.core.vrrp.duplicates import defence_due
+from lvsd.core.vrrp.departure import (
+    change,
+    last_word,
+    lease_expired,
+    vips_refused,
+    yield_to,
+)
+from lvsd.core.vrrp.duplicates import HANDOVER_WINDOW, defence_due
 from lvsd.core.vrrp.events import (
     AdvertReceived,
     Announce,
@@ -65,7 +71,8 @@ def master_heard(vr: VirtualRouter, event: AdvertReceived, now: float) -> Steppe
     vr = count(vr, "lower_priority_heard")
     if not vr.config.lowerprionoadvert:
         vr, effects = send_advert(vr, ours, now)
-    effects += (LowerPriorityHeard(event.source, theirs),)
+    if vr.since is None or now - vr.since >= HANDOVER_WINDOW:
+        effects += (LowerPriorityHeard(event.source, theirs),)  # else the last word of the former
     if vr.announced and vr.config.garplowerpriorepeat and now - vr.burst_at >= BURST_INTERVAL:
         # At most one burst a second, or a hostile neighbour makes us flood the link.
         rounds, delay = vr.config.garplowerpriorepeat, vr.config.garplowerpriodelay
@@ -75,10 +82,8 @@ def master_heard(vr: VirtualRouter, event: AdvertReceived, now: float) -> Steppe
 
 
 def _give_way(vr: VirtualRouter, event: AdvertReceived, reason: str, now: float) -> Stepped:
-    """Yield; with `higherpriosendadvert` after a last advert, so that the winner announces anew."""
-    farewell: tuple[Effect, ...] = ()
-    if vr.config.higherpriosendadvert:
-        vr, farewell = send_advert(replace(vr, bound=False), effective_priority(vr), now)
+    """Yield after a last word."""
+    vr, farewell = last_word(vr, now)
     vr, told = yield_to(vr, event, reason, now)
     return vr, farewell + told
 
