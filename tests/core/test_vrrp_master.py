@@ -138,6 +138,40 @@ def test_a_master_that_was_late_itself_may_still_ask_before_it_yields() -> None:
     assert next_deadline(bench.vr) == pytest.approx(bound_at + 2.45)
 
 
+def test_a_master_that_did_not_run_for_longer_than_its_lease_asks_and_goes_on() -> None:
+    bench = master()
+    bench.deadline()
+    bench.do(LeaseRefreshed())
+
+    effects = bench.do(DeadlineReached(), bench.now + 2.6)
+
+    assert effects[:2] == (SendAdvert(100), RefreshLease())
+    assert next_deadline(bench.vr) == pytest.approx(bench.now + 0.25)
+    bench.do(VipsLost((VIP,)))  # the kernel took it away meanwhile
+    assert Announce((VIP,)) in bench.do(VipsBound())
+    assert next_deadline(bench.vr) == bench.now + 1.0
+    assert bench.state is State.MASTER
+
+
+def test_a_master_that_did_not_run_yields_if_the_kernel_does_not_answer_at_once() -> None:
+    bench = master()
+    bench.deadline()
+    bench.do(LeaseRefreshed())
+    bench.do(DeadlineReached(), bench.now + 2.6)
+
+    effects = bench.deadline()
+
+    assert effects == (SendAdvert(0), SendAdvert(0))
+    assert bench.state is State.BACKUP
+
+
+def test_a_master_that_did_not_run_and_had_asked_in_vain_before_yields() -> None:
+    bench = master()
+    bench.deadline()
+
+    assert bench.do(DeadlineReached(), bench.now + 2.0) == (SendAdvert(0), SendAdvert(0))
+
+
 def test_a_child_that_is_lost_lowers_the_advertised_priority_to_1() -> None:
     bench = master(lease=False)
 

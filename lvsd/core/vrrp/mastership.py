@@ -98,7 +98,7 @@ def _burst(vr: VirtualRouter, rounds: int, delay: float, now: float) -> VirtualR
 def master_deadline(vr: VirtualRouter, now: float) -> Stepped:
     """The VIPs first, then the advert, then announcements that are due."""
     ends_at = lease_ends_at(vr)
-    if ends_at is not None and now >= ends_at:
+    if ends_at is not None and now >= ends_at and not late_itself(vr, now):
         return lease_expired(vr, now)
     bind_ends = bind_ends_at(vr)
     if bind_ends is not None and now >= bind_ends:
@@ -120,6 +120,16 @@ def master_deadline(vr: VirtualRouter, now: float) -> Stepped:
     return vr, effects
 
 
+def late_itself(vr: VirtualRouter, now: float) -> bool:
+    """Whether a lease ran out because this process did not run, not because the kernel was silent.
+
+    Its peers are still patient (see `departure.overslept`), so nobody has taken over and none of
+    them should: it advertises, asks the kernel now, and yields unless the answer comes at once.
+    """
+    asked = vr.leased_at is not None and vr.refreshed_at > vr.leased_at
+    return vr.bound and not asked and vr.adver_at is not None and vr.adver_at <= now
+
+
 def _next_refresh(vr: VirtualRouter, now: float) -> float | None:
     return now + vr.config.garpmasterrefresh if vr.config.garpmasterrefresh else None
 
@@ -133,6 +143,8 @@ def vips_bound(vr: VirtualRouter, now: float) -> Stepped:
     """Announce what has not been announced yet; the lease runs from the first confirmation."""
     if vr.leased_at is None:
         vr = replace(vr, leased_at=now, refreshed_at=now)
+    elif vr.refreshed_at > vr.leased_at:
+        vr = replace(vr, leased_at=vr.refreshed_at)  # binding anew renews every lease
     addresses = tuple(vip.address for vip in desired(vr))
     new = tuple(address for address in addresses if address not in vr.announced)
     vr = replace(vr, bound=True, vip_failures=0, retry_delay=RETRY_DELAY, announced=addresses)

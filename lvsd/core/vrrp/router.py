@@ -170,14 +170,14 @@ def lease_ends_at(vr: VirtualRouter) -> float | None:
     """When a MASTER without a confirmed refresh yields; None without a running lease.
 
     Half a second before the kernel removes the VIPs. A process that was late itself and asks only
-    now gets a quarter of a second for the answer, but never more than the kernel's own lease.
+    now (see `mastership.late_itself`) gets a quarter of a second for the answer.
     """
     lease = lease_seconds(vr.config)
     if lease is None or vr.leased_at is None:
         return None
     end = vr.leased_at + lease - LEASE_MARGIN
     if vr.refreshed_at > vr.leased_at:
-        end = max(end, min(vr.refreshed_at + LEASE_GRACE, vr.leased_at + lease))
+        end = max(end, vr.refreshed_at + LEASE_GRACE)
     return end
 
 
