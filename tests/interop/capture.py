@@ -1,9 +1,13 @@
-"""What is on the wire of a namespace, decoded by scapy and by nothing of lvsd."""
+"""What is on the wire of a namespace, decoded by scapy and by nothing of lvsd.
+
+A frame's `time` is the kernel's stamp of its arrival, on the clock of `time.monotonic`.
+"""
 
 from __future__ import annotations
 
 import ctypes
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable
@@ -16,6 +20,9 @@ from scapy.layers.l2 import ARP, Ether
 from scapy.layers.vrrp import VRRP, VRRPv3
 
 CLONE_NEWNET = 0x40000000
+#: socket(7): each datagram comes with a struct timespec of the system clock.
+SO_TIMESTAMPNS = 35
+TIMESPEC = struct.Struct("qq")
 
 
 def network(frame: Any) -> Any:
@@ -46,17 +53,26 @@ class Capture:
             if ctypes.CDLL(None, use_errno=True).setns(name.fileno(), CLONE_NEWNET):
                 raise OSError(ctypes.get_errno(), f"setns {namespace}")
         made = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+        made.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
         made.bind(("eth0", 0))
         made.setblocking(False)
         self._made.append(made)
 
     def read(self) -> list[Any]:
         """All frames so far."""
+        behind = time.time() - time.monotonic()
         while True:
             try:
-                self.frames.append(Ether(self.socket.recv(4096)))
+                data, ancillary, _, _ = self.socket.recvmsg(4096, 64)
             except BlockingIOError:
                 return self.frames
+            frame = Ether(data)
+            for _, kind, stamp in ancillary:
+                if kind == SO_TIMESTAMPNS:
+                    seconds, nanoseconds = TIMESPEC.unpack(stamp)
+                    frame.time = seconds + nanoseconds * 1e-9 - behind
+            self.frames.append(frame)
 
     def adverts(self, source: str, since: int = 0, vrid: int | None = None) -> list[Any]:
         """The VRRP frames from an address or MAC, after the first `since` frames."""

@@ -1,6 +1,7 @@
 """A switch, directors and a client, each in a namespace of its own, with real sockets.
 
-Every name carries this process's number, and everything is removed again whatever happens.
+Every name carries this process's number and a serial one, and everything is removed again
+whatever happens.
 """
 
 import itertools
@@ -22,6 +23,7 @@ from tests.lab.family import children
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 VIP, VIP6 = "10.77.0.100", "fd77::100"
+_serial = itertools.count()
 
 
 def ip(*words: str) -> None:
@@ -169,7 +171,7 @@ class Network:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.prefix = f"lvsd{os.getpid()}"
+        self.prefix = f"lvsd{os.getpid()}-{next(_serial)}-"
         self.namespaces: list[str] = []
         self.directors: list[Director] = []
 
