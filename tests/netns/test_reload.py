@@ -13,22 +13,10 @@ import pytest
 from tests.lab.director import Director
 from tests.lab.layout import Layout
 from tests.lab.topology import Topology, wait_until
+from tests.netns.daemons import OTHER, VIP, block, reload
 from tests.netns.network import Probe
 
-VIP, OTHER, SECOND = "10.77.0.100", "10.77.0.101", "10.77.0.102"
-
-
-def block(name: str, vrid: int, priority: int, *addresses: str) -> str:
-    lines = [
-        f"vrrp={name}",
-        "\tinterface=eth0",
-        f"\tvirtualrouterid={vrid}",
-        f"\tpriority={priority}",
-        "\tversion=3",
-        "\tadvertint=0.2",
-        *(f"\taddress={address}" for address in addresses),
-    ]
-    return "\n".join(lines) + "\n"
+THIRD = "10.77.0.102"
 
 
 Make = Callable[[str, str], Director]
@@ -48,11 +36,6 @@ def make(topology: Callable[[Layout], Topology]) -> Iterator[Make]:
     for one in made:
         if one.process is not None and one.process.alive():
             one.stop()
-
-
-def reload(director: Director, config: str) -> None:
-    director.config.write_text(config)
-    director.command("reload")
 
 
 def routers(director: Director) -> dict[str, str]:
@@ -94,8 +77,8 @@ def test_addresses_come_and_go_on_a_master_without_an_outage_of_the_others(make:
     reload(one, block("VI_1", 51, 150, VIP, OTHER))
     wait_until(lambda: one.holds(OTHER), 5, "the new address")
     other = pinging(one, OTHER)
-    reload(one, block("VI_1", 51, 150, OTHER, SECOND))
-    wait_until(lambda: one.holds(SECOND), 5, "another one")
+    reload(one, block("VI_1", 51, 150, OTHER, THIRD))
+    wait_until(lambda: one.holds(THIRD), 5, "another one")
     wait_until(lambda: not one.holds(VIP), 5, "the first is gone")
 
     assert gap(other) < 0.1
