@@ -26,6 +26,8 @@ from lvsd.core.model import (
     RouteKind,
     RouterConfig,
     RuleAction,
+    Track,
+    TrackKind,
     VirtualRoute,
     VirtualRule,
 )
@@ -89,6 +91,19 @@ def build_paths(
         with _reported(setting, report):
             rules.append(rule(setting.value, family))
     return tuple(routes), tuple(rules)
+
+
+def implied_tracks(
+    interface: str, tracks: Sequence[Track], routes: Sequence[VirtualRoute]
+) -> tuple[Track, ...]:
+    """The interfaces that routes name: while one is down, nobody must try to become master.
+
+    The kernel takes no route over an interface that is down. As in keepalived, which tracks them
+    itself unless no_track is said.
+    """
+    known = {interface} | {t.name for t in tracks if t.kind is TrackKind.INTERFACE}
+    names = dict.fromkeys(r.dev for r in routes if r.track and r.dev and r.dev not in known)
+    return tuple(Track(TrackKind.INTERFACE, name) for name in names)
 
 
 @contextlib.contextmanager

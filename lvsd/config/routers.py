@@ -13,7 +13,7 @@ from typing import Any
 
 from lvsd.config.diagnostics import BadValue, Place, Report, proposal
 from lvsd.config.document import Document, Section
-from lvsd.config.paths import build_paths, distinct_paths
+from lvsd.config.paths import build_paths, distinct_paths, implied_tracks
 from lvsd.config.peers import build_peers, source
 from lvsd.config.sync import build_sync, one_sync_daemon
 from lvsd.config.tracks import Known, again, build_tracks, report_unused
@@ -115,7 +115,7 @@ def _router(
         syncgroup=section.value("syncgroup", ""),
         syncdaemon=syncdaemon,
         syncoptions=syncoptions,
-        tracks=tracks,
+        tracks=(*tracks, *implied_tracks(section.value("interface"), tracks, routes)),
         notify=section.value("notify", ()),
         lease=section.value("lease", True),
         has_services=has_services,

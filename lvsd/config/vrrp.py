@@ -30,8 +30,8 @@ ROUTER = (
         "A route that this director has while it is master, in the words of ip route: [blackhole | "
         "unreachable | prohibit | throw] DESTINATION [via GATEWAY] [dev IF] [src ADDRESS] "
         "[table N] [metric N] [scope S] [onlink] [mtu N] [notrack]. Of either family. Without "
-        "table: main, or that of the VRF of the interface. With notrack a refusal of the kernel "
-        "does not end mastership.",
+        "table: main, or that of the VRF of the interface. The interface behind dev is tracked. "
+        "With notrack neither that nor a refusal of the kernel ends mastership.",
         origin="keepalived", many=True),
     row("R", "rule", "text", "",
         "A rule that this director has while it is master, in the words of ip rule: [inet | inet6] "

@@ -174,6 +174,18 @@ def test_a_table_may_have_a_name_of_iproute2(load_text, tmp_path, monkeypatch):
     assert 'did you mean "isp2"?' in told
 
 
+def test_the_interface_of_a_route_is_tracked_unless_it_says_otherwise(load_text):
+    def tracks(*lines):
+        config = load_text(PAIR + "".join(f"\t{line}\n" for line in lines))
+        assert load_text(render(config)) == config
+        return [(track.name, track.weight) for track in config.routers[0].tracks]
+
+    over = "route=10.0.0.0/8 dev eth1"
+    assert tracks(over, "route=10.0.0.0/9 dev eth1") == [("eth1", 0)]
+    assert tracks(over + " notrack", "route=10.0.0.0/9 dev eth0", "rule=iif eth1 table 5") == []
+    assert tracks(over, "track=interface eth1 weight -20") == [("eth1", -20)]
+
+
 def test_an_interface_that_is_missing_is_a_warning(load_text):
     text = PAIR + "\troute=10.0.0.0/8 dev eth9\n\trule=iif eth8 table 5\n"
     warned = [w for w in load_text(text).warnings if "no interface" in w]
