@@ -35,11 +35,15 @@ format: setup
 	@.venv/bin/ruff format lvsd tests
 	@.venv/bin/ruff check --fix lvsd tests
 
-# Anew from pyproject.toml, for every platform and Python from 3.11, with hashes.
+# Anew from pyproject.toml, for every platform and Python from 3.11, with hashes. The libraries of
+# single checks have a file of their own: the lab's tree is made without them.
 lock: setup
 	@$(PY) -m pip install -q --disable-pip-version-check uv
 	@$(PY) -m uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
 		--extra dev --no-emit-index-url --no-emit-find-links -o requirements.lock pyproject.toml
+	@$(PY) -m uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
+		--extra mysql --extra oracle --extra pgsql --constraint requirements.lock \
+		--no-emit-index-url --no-emit-find-links -o extras.lock pyproject.toml
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage lvsd.egg-info

@@ -19,11 +19,13 @@ A new check type in five minutes
                return "user found"
 
    Connect, TLS (`super().__init__(check, Tls(check))`), partial writes, resets and the deadline are
-   taken care of. A protocol with an asyncio client becomes a `Coroutine` instead: one
-   `async def ask(self) -> str`. Anything else implements `Question` and `Probe` itself, as ping.
+   taken care of; `Lines` reads replies of lines, as in `pop.py`. What needs several connections or
+   comes with an asyncio client becomes a `Coroutine` instead: one `async def ask(self) -> str`;
+   a question in a datagram is a `Datagrams`. Anything else implements `Question` and `Probe`
+   itself, as ping.
 3. Add a line to `KINDS` below.
-4. Add a scripted server and its `Kind` row to `tests/checks/kinds.py`. The contract suite then
-   tries it against refusal, reset, silence, slow drip, garbage and floods.
+4. Add a scripted server and its `Kind` row in `tests/checks`. The contract suite then tries it
+   against refusal, reset, silence, slow drip, garbage, floods and broken-off conversations.
 
 Reasons are short noun phrases for operators: "refused", "status 500". Bytes from outside go through
 `quoted`. Return a text to pass, raise `Failed` when the server is at fault, `LocalFault` when this
@@ -35,17 +37,52 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from lvsd.checks.connect import Connect
+from lvsd.checks.dns import dns
+from lvsd.checks.external import External, ExternalPerl
+from lvsd.checks.ftp import Ftp
 from lvsd.checks.http import Http, Https
+from lvsd.checks.http_proxy import HttpProxy
+from lvsd.checks.imap import Imap, Imaps
+from lvsd.checks.ldap import Ldap, Ldaps
+from lvsd.checks.mysql import MySql
+from lvsd.checks.nntp import Nntp
+from lvsd.checks.oracle import Oracle
+from lvsd.checks.pgsql import PgSql
 from lvsd.checks.ping import Ping
+from lvsd.checks.pop import Pop, Pops
 from lvsd.checks.probe import LocalFault, Question
+from lvsd.checks.radius import Radius
+from lvsd.checks.simpletcp import simple
+from lvsd.checks.sip import sip
+from lvsd.checks.smtp import Smtp
 from lvsd.core.model import Check, CheckKind
 
 #: The registry. `on` and `off` ask nothing and never come here.
 KINDS: Mapping[CheckKind, Callable[[Check], Question]] = {
     CheckKind.CONNECT: Connect,
     CheckKind.PING: Ping,
+    CheckKind.EXTERNAL: External,
+    CheckKind.EXTERNAL_PERL: ExternalPerl,
     CheckKind.HTTP: Http,
     CheckKind.HTTPS: Https,
+    CheckKind.HTTP_PROXY: HttpProxy,
+    CheckKind.FTP: Ftp,
+    CheckKind.SMTP: Smtp,
+    CheckKind.SUBMISSION: Smtp,
+    CheckKind.POP: Pop,
+    CheckKind.POPS: Pops,
+    CheckKind.IMAP: Imap,
+    CheckKind.IMAPS: Imaps,
+    CheckKind.NNTP: Nntp,
+    CheckKind.DNS: dns,
+    CheckKind.LDAP: Ldap,
+    CheckKind.LDAPS: Ldaps,
+    CheckKind.MYSQL: MySql,
+    CheckKind.PGSQL: PgSql,
+    CheckKind.ORACLE: Oracle,
+    CheckKind.RADIUS: Radius,
+    CheckKind.SIP: sip,
+    CheckKind.SIMPLETCP: simple,
 }
 
 

@@ -23,6 +23,10 @@ class Coroutine(ABC):
     async def ask(self) -> str:
         """Ask once. Returns a text when passed; raises Failed, LocalFault or OSError."""
 
+    def late(self) -> str:
+        """What is missing when the time is up. Only one run of a question is under way."""
+        return "no answer"
+
     def probe(self, run: Run) -> Probe:
         """One run of the coroutine."""
         return _Task(run, self)
@@ -50,8 +54,8 @@ class _Task:
         return self._task.result()
 
     def expired(self) -> str:
-        """Nothing is known but the time."""
-        return f"no answer within {seconds(self._run.check.timeout)}"
+        """What the question knows, and the time."""
+        return f"{self._question.late()} within {seconds(self._run.check.timeout)}"
 
     def close(self) -> None:
         """Cancel the task if it still runs."""

@@ -15,7 +15,8 @@ import re
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 from lvsd import __version__
-from lvsd.checks.probe import Failed, LocalFault, quoted
+from lvsd.checks.probe import Failed, quoted
+from lvsd.checks.receive import Receive
 from lvsd.checks.reply import BODY_LIMIT, Reply
 from lvsd.checks.stream import Again, Dialogue, Talk
 from lvsd.checks.tls import Tls
@@ -42,12 +43,10 @@ class Http(Dialogue):
         host = self._host.lower().decode("latin-1")
         self._names = {literal.lower(), host, re.sub(r":[0-9]+\Z", "", host)}
         self._request = self._render(check.method, check.request)
-        self._shown = quoted(check.receive)
-        self._only_head = check.method == "HEAD" and bool(check.receive)
-        try:
-            self._receive = re.compile(check.receive) if check.receive else None
-        except (re.error, OverflowError) as error:
-            raise LocalFault(f"receive is not a regular expression: {error}") from error
+        receive = Receive(check)
+        self._shown = receive.shown
+        self._only_head = check.method == "HEAD" and bool(receive)
+        self._receive = receive.pattern
 
     def talk(self) -> Talk:
         """Ask, read the reply, follow it on the same server, judge."""
@@ -117,13 +116,21 @@ class Http(Dialogue):
         return bare in self._names and target.port in (None, self.check.port)
 
     def _render(self, method: str, path: bytes) -> bytes:
-        path = _ESCAPED.sub(lambda found: b"%%%02X" % found[0][0], path.partition(b"#")[0])
-        if not path.startswith(b"/"):
-            path = b"/" + path
-        return (
-            b"%s %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: lvsd/%s\r\n"
-            b"Accept: */*\r\nConnection: close\r\n\r\n"
-        ) % (method.encode(), path, self._host, __version__.encode())
+        return headers(method, escaped(path), self._host)
+
+
+def escaped(path: bytes) -> bytes:
+    """A path and query as it may stand in a request, without its fragment."""
+    path = _ESCAPED.sub(lambda found: b"%%%02X" % found[0][0], path.partition(b"#")[0])
+    return path if path.startswith(b"/") else b"/" + path
+
+
+def headers(method: str, target: bytes, host: bytes) -> bytes:
+    """A whole request."""
+    return (
+        b"%s %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: lvsd/%s\r\n"
+        b"Accept: */*\r\nConnection: close\r\n\r\n"
+    ) % (method.encode(), target, host, __version__.encode())
 
 
 class Https(Http):

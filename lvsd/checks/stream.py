@@ -31,6 +31,17 @@ class Again(enum.Enum):
     CONNECT = enum.auto()
 
 
+class Last(bytes):
+    """Yielded to send these bytes and close our half of the stream; answered as other bytes."""
+
+
+class Parting(bytes):
+    """Yielded to take leave: the check has passed, whatever the server answers, closing included.
+
+    Only a server that says nothing at all to it fails, by the deadline.
+    """
+
+
 Talk = Generator[bytes | Again, bytes, str]
 
 #: Bytes taken from a socket at once.
@@ -66,7 +77,18 @@ class _Phase(enum.Enum):
 class Stream:
     """The probe of every `Dialogue`."""
 
-    __slots__ = ("_dialogue", "_heard", "_out", "_phase", "_run", "_socket", "_talk", "_wants")
+    __slots__ = (
+        "_dialogue",
+        "_heard",
+        "_last",
+        "_out",
+        "_parting",
+        "_phase",
+        "_run",
+        "_socket",
+        "_talk",
+        "_wants",
+    )
 
     def __init__(self, run: Run, dialogue: Dialogue) -> None:
         self._run = run
@@ -76,6 +98,8 @@ class Stream:
         self._phase = _Phase.CONNECT
         self._out = b""
         self._heard = False
+        self._last = False
+        self._parting = False
         self._wants = WRITE
 
     def start(self) -> str | None:
@@ -87,7 +111,7 @@ class Stream:
         """One step: connection made, handshake message, bytes out, bytes in."""
         try:
             if self._phase is _Phase.TALK:
-                return self._converse()
+                return self._part() if self._parting else self._converse()
             if self._phase is _Phase.CONNECT and not self._connected():
                 return None
             if self._phase is _Phase.HANDSHAKE and not self._shake_hands():
@@ -146,6 +170,13 @@ class Stream:
             return False
         return True
 
+    def _part(self) -> str | None:
+        """After the last words an error is an end like any other."""
+        try:
+            return self._converse()
+        except OSError:
+            return self._tell(b"")
+
     def _converse(self) -> str | None:
         if self._out:
             self._flush()
@@ -180,8 +211,10 @@ class Stream:
             self._open()
         elif self._socket is None:
             raise Failed("connection closed early")
-        elif answer:
+        elif answer or isinstance(answer, Last):
             self._out = answer
+            self._last = isinstance(answer, Last)
+            self._parting = isinstance(answer, Parting)
             self._flush()
         else:
             self._want(READ)
@@ -198,6 +231,9 @@ class Stream:
             self._want(READ)
             return
         self._out = self._out[sent:]
+        if self._last and not self._out:
+            self._last = False
+            self._socket.shutdown(socket.SHUT_WR)
         self._want(WRITE if self._out else READ)
 
     def _want(self, mask: int) -> None:

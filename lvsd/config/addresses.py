@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lvsd.config.diagnostics import BadValue
-from lvsd.config.table import SERVICE_PORTS
+from lvsd.config.negotiate import SERVICES
 from lvsd.core.model import Family, IPAddress, Protocol
 
 _HOST = re.compile(r"(?=.{1,253}$)[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
@@ -26,9 +26,9 @@ RANGE_LIMIT = 65536
 _T, _U = Protocol.TCP, Protocol.UDP
 WELL_KNOWN: Mapping[str, tuple[int, tuple[Protocol, ...]]] = {
     **{
-        name: (port, (_T,))
-        for name, port in SERVICE_PORTS.items()
-        if name not in ("dns", "http_proxy")
+        name: (service.port, (_T,))
+        for name, service in SERVICES.items()
+        if service.port and name not in ("dns", "http_proxy")
     },
     "http-alt": (8080, (_T, _U)),
     "www": (80, (_T,)),

@@ -98,6 +98,7 @@ def _type(row: Directive) -> str:
         "argv": "program and arguments",
         "identity": "USER [GROUP]",
         "process": "program and arguments",
+        "command": "program and arguments",
         "names": "names",
         "source": "address",
     }

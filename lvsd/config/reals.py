@@ -15,8 +15,9 @@ from lvsd.config import addresses
 from lvsd.config.addresses import Resolver
 from lvsd.config.diagnostics import BadValue, Place, Report, proposal
 from lvsd.config.document import Section, Setting
-from lvsd.config.questions import Question, with_slash
-from lvsd.config.values import expression, path_bytes
+from lvsd.config.negotiate import PORTLESS
+from lvsd.config.questions import Question
+from lvsd.config.values import expression
 from lvsd.core.model import (
     Check,
     CheckKind,
@@ -89,9 +90,10 @@ def _servers(
     if line.u_threshold < line.l_threshold:
         text = f"the lower threshold {line.l_threshold} is above the upper one, {line.u_threshold}"
         raise BadValue(text)
-    if question.kind not in (CheckKind.HTTP, CheckKind.HTTPS) and (line.request or line.receive):
-        note("request and receive have no effect without a negotiate check of http or https")
-    if question.method == "HEAD" and line.receive and not question.receive:
+    for name in ("request", "receive"):
+        if getattr(line, name) and name not in question.service.uses:
+            note(f"{name} has no effect in a check of {question.kind.value}")
+    if question.template.method == "HEAD" and line.receive and not question.template.receive:
         note("a HEAD answer has no body, so receive can never match: this real will be down")
     first = _address(line.host, line.forwarding, key, resolver)
     port = line.last.port if line.last else line.host.port
@@ -100,7 +102,7 @@ def _servers(
     if line.last:
         targets = addresses.span(first, _address(line.last, line.forwarding, key, resolver))
     kernel = _kernel_port(written, line.forwarding, key)
-    asked = line.checkport or question.port or written or question.standard_port or key.port
+    asked = question.target_port(line.checkport, written, key.port)
     _explain(line, written, kernel, asked, key, question, note)
     for target in targets:
         yield RealServer(
@@ -131,7 +133,7 @@ def _explain(
     note: Note,
 ) -> None:
     """Say where traffic and checks go when that is not what the line seems to say."""
-    on_wire = question.kind in (CheckKind.CONNECT, CheckKind.HTTP, CheckKind.HTTPS)
+    on_wire = question.kind not in PORTLESS
     if on_wire and not asked:
         raise BadValue("nothing tells the port to check; add checkport= to the block")
     word = line.forwarding.word
@@ -172,10 +174,9 @@ def _check(
     line: Line, target: IPAddress, port: int, question: Question, resolver: Resolver
 ) -> Check:
     scheme = f"{question.kind}://"
-    if line.request.startswith(scheme):
+    if question.kind in (CheckKind.HTTP, CheckKind.HTTPS) and line.request.startswith(scheme):
         return _elsewhere(line, target, question, resolver, scheme)
-    request = with_slash(path_bytes(line.request)) if line.request else None
-    return question.to(target, port, request, line.receive or None)
+    return question.to(target, port, line.request, line.receive)
 
 
 def _elsewhere(
@@ -187,9 +188,7 @@ def _elsewhere(
     family = Family.INET6 if parts.bracketed else None
     address = addresses.address(parts.host, family, resolver)
     port = addresses.port(parts.port, Protocol.TCP, resolver) if parts.port else 0
-    check = question.to(
-        address, port or question.standard_port, b"/" + path_bytes(path), line.receive or None
-    )
+    check = question.to(address, port or question.service.port, f"/{path}", line.receive)
     host = f"[{target}]" if target.version == 6 else str(target)
     return replace(check, virtualhost=check.virtualhost or host.encode())
 

@@ -7,6 +7,7 @@ it as the last good configuration.
 from __future__ import annotations
 
 from lvsd.config.actions import render_actions
+from lvsd.config.negotiate import EXTERNAL_KINDS, PORTLESS, SERVICES, asked, unshaped
 from lvsd.config.pacing import render_paces
 from lvsd.config.services import FLAG_NAMES
 from lvsd.config.sync import render_sync
@@ -27,8 +28,6 @@ from lvsd.core.model import (
     Virtual,
     endpoint,
 )
-
-_WEB = (CheckKind.HTTP, CheckKind.HTTPS)
 
 
 def render(config: Config) -> str:
@@ -235,29 +234,50 @@ def _question(virtual: Virtual) -> list[tuple[str, object]]:
     check = _asked(virtual)
     if check is None or check.kind in (CheckKind.ON, CheckKind.OFF):
         return [("checktype", "on" if check is None else check.kind.value)]
+    service = asked(check.kind)
+    negotiates = check.kind.value in SERVICES
     seconds = f"{check.timeout / check.attempts:.0f}"
     members: list[tuple[str, object]] = [
-        ("checktype", "negotiate" if check.kind in _WEB else check.kind.value),
+        ("checktype", "negotiate" if negotiates else check.kind.value),
         ("checkinterval", f"{check.interval:.0f}"),
-        ("negotiatetimeout" if check.kind in _WEB else "checktimeout", seconds),
+        ("negotiatetimeout" if service.negotiates else "checktimeout", seconds),
     ]
     if check.kind is CheckKind.PING:
         members.append(("checkcount", check.attempts))
-    if check.kind in _WEB:
+    if check.kind in EXTERNAL_KINDS:
+        members.append(("checkcommand", _command(check.command[:-4])))
+    if negotiates:
         members.append(("service", check.kind.value))
-        members.append(("httpmethod", check.method))
-        host = _virtualhost(virtual)
-        if host:
-            members.append(("virtualhost", _text(host)))
-        request, receive = _common(virtual)
-        members.append(("request", f'"{_text(request)}"'))
-        if receive:
-            members.append(("receive", f'"{_text(receive)}"'))
-        if check.kind is CheckKind.HTTPS:
-            members.append(("verify", _yesno(check.verify)))
-        if check.cafile:
-            members.append(("cafile", f'"{check.cafile}"'))
+        members += _words(check, virtual)
     return members
+
+
+def _command(words: tuple[str, ...]) -> str:
+    """Words for `values.command`: one alone must not look like a path in quotes."""
+    return _argv(words) if len(words) > 1 else f'""{_argv(words)}'
+
+
+def _words(check: Check, virtual: Virtual) -> list[tuple[str, object]]:
+    """What the service of a negotiate check uses."""
+    uses = asked(check.kind).uses
+    request, receive = _common(virtual)
+    values = {
+        "httpmethod": check.method,
+        "virtualhost": _text(_virtualhost(virtual)),
+        "login": _quoted(check.login),
+        "passwd": _quoted(check.passwd),
+        "database": _quoted(check.database),
+        "secret": _quoted(check.secret),
+        "request": _quoted(unshaped(check.kind, request)),
+        "receive": _quoted(receive),
+        "verify": _yesno(check.verify),
+        "cafile": f'"{check.cafile}"' if check.cafile else "",
+    }
+    return [(name, value) for name, value in values.items() if value and name in uses]
+
+
+def _quoted(value: bytes) -> str:
+    return f'"{_text(value)}"' if value else ""
 
 
 def _common(virtual: Virtual) -> tuple[bytes, bytes]:
@@ -282,10 +302,10 @@ def _real(real: RealServer, virtual: Virtual) -> str:
     check = real.check
     where = endpoint(real.key.address, real.key.port) if real.key.port else _bare(real)
     parts = [where, real.forwarding.word, str(real.weight)]
-    if check.kind in _WEB:
+    if check.kind.value in SERVICES:
         parts += _strings(real, _common(virtual))
-    connects = check.kind in (*_WEB, CheckKind.CONNECT) and check.address == real.key.address
-    if connects and check.port != real.key.port:
+    told = check.kind not in PORTLESS or check.kind in EXTERNAL_KINDS
+    if told and check.address == real.key.address and check.port != real.key.port:
         parts.append(f"checkport={check.port}")
     if real.u_threshold:
         parts.append(f"uthreshold={real.u_threshold}")
@@ -296,10 +316,10 @@ def _real(real: RealServer, virtual: Virtual) -> str:
 
 def _strings(real: RealServer, common: tuple[bytes, bytes]) -> list[str]:
     check = real.check
-    request = _text(check.request)
+    request = _text(unshaped(check.kind, check.request))
     if check.address != real.key.address:
         request = f"{check.kind}://{endpoint(check.address, check.port)}{request}"
-    parts = [f'request="{request}"'] if request != _text(common[0]) else []
+    parts = [f'request="{request}"'] if request != _text(unshaped(check.kind, common[0])) else []
     if check.receive != common[1]:
         parts.append(f'receive="{_text(check.receive)}"')
     return parts

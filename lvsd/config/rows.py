@@ -14,7 +14,6 @@ OPENERS = {"virtual": V, "virtual6": V, "vrrp": R, "script": S, "process": P, "f
 
 SECONDS = (1, 86400 * 365)
 COUNT = (1, 10**6)
-LATER = "is not supported yet"
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,7 +115,7 @@ def _virtual(
     if key is None:
         report = Report(errors=report.errors)
     service = _service(section, assumed, report)
-    question = questions.question(section, document.globals, assumed, report)
+    question = questions.question(section, document.globals, assumed, document.node, report)
     members = reals.members(section, assumed, question, resolver, report)
     if not members and not section.repeated:
         report.warn(section.head, f"{assumed} has no real servers")

@@ -7,23 +7,14 @@ add a row (those of vrrp= blocks are in `vrrp`); where the row's `kind` is new, 
 
 from __future__ import annotations
 
-from lvsd.config.rows import COUNT, LATER, SECONDS, Directive, row
+from lvsd.config.negotiate import SERVICES
+from lvsd.config.rows import COUNT, SECONDS, Directive, row
 from lvsd.config.vrrp import FILE, PROCESS, ROUTER, SCRIPT
 from lvsd.core.model import SCHEDULERS
 
 _TIMEOUTS = "In a block it wins over the global one."
 
 # fmt: off
-#: The services that ldirectord infers from a port, and the port that a check of them uses.
-SERVICE_PORTS = {
-    "ftp": 21, "smtp": 25, "dns": 53, "http": 80, "pop": 110, "nntp": 119, "imap": 143,
-    "ldap": 389, "https": 443, "submission": 587, "ldaps": 636, "imaps": 993, "pops": 995,
-    "oracle": 1521, "radius": 1812, "http_proxy": 3128, "mysql": 3306, "sip": 5060, "pgsql": 5432,
-}
-SERVICES = (*SERVICE_PORTS, "simpletcp", "none")
-#: The services that this version can ask.
-ASKED = ("http", "https")
-
 _GLOBALS = (
     row("G", "include", "text", "",
         "Reads another file, or each file of a glob, at this place. A relative name is taken "
@@ -163,17 +154,21 @@ _VIRTUAL = (
         many=True),
     row("V", "checktype", "word", "negotiate",
         "How to check: negotiate asks the service, connect opens a connection (on a udp "
-        "service: ping), ping sends echo requests, on is always up, off never.",
+        "service: ping), ping sends echo requests, external runs the checkcommand, external-perl "
+        "runs it with perl, on is always up, off never. What each service is asked and what passes "
+        "is in checks.md.",
         choices=("negotiate", "connect", "ping", "on", "off", "external", "external-perl")),
     row("V", "service", "word", "by port",
         "What a negotiate check speaks. Without it the port of the service decides; a port not"
         " listed means none: never checked.",
-        choices=SERVICES),
+        choices=(*SERVICES, "none")),
     row("V", "checkport", "port", "the real's port",
         "Where checks connect: this port, else the real server's, else the standard port of "
         "the service."),
     row("V", "request", "quoted", '"/"',
-        "What to ask a http or https server for. A missing leading slash is added."),
+        "What to ask for: a path (http, https, ftp), a URL (http_proxy), a name or address (dns), "
+        "the base of a search (ldap), a statement (mysql, pgsql, oracle), any text (simpletcp). A "
+        "path gets its leading slash; elsewhere one leading slash does not count."),
     row("V", "receive", "regex", "",
         "Regular expression that the answer must contain; it works on bytes. Empty: any answer"
         " of success will do."),
@@ -181,10 +176,10 @@ _VIRTUAL = (
         "GET or HEAD.",
         choices=("GET", "HEAD")),
     row("V", "virtualhost", "host", "",
-        "The Host header of http and https checks, and the name asked for in TLS. Without it: "
-        "the real server's address."),
+        "The Host header of http and https checks, and the name asked for and verified in TLS. "
+        "Without it: the real server's address."),
     row("V", "verify", "yesno", "no",
-        "Verify the certificate in https checks.",
+        "Verify the certificate in https, imaps, pops and ldaps checks.",
         origin="lvsd"),
     row("V", "cafile", "path", "the system's",
         "File of the authorities that verify=yes trusts.",
@@ -228,23 +223,22 @@ _VIRTUAL = (
     row("V", "load", "text", "",
         "Accepted for ldirectord's sake, which does not use it either.",
         notice="has no effect, in ldirectord neither"),
-    row("V", "checkcommand", "text", "",
-        "The program of checktype=external.",
-        refused=LATER),
+    row("V", "checkcommand", "command", "/bin/true",
+        "The program of checktype=external, with arguments of its own if need be; it gets the "
+        "virtual's address and port and the real server's as four more. Status 0 passes. It is run "
+        "without a shell, and only from a path that none but root can change."),
     row("V", "monitorfile", "path", "",
         "A file that gets a line for each check: [TIME] [PID] CHECK [up|down] REASON."),
-    row("V", "login", "text", "",
-        "User for checks that log in.",
-        refused=LATER),
-    row("V", "passwd", "text", "",
-        "Password for checks that log in.",
-        refused=LATER),
-    row("V", "database", "text", "",
-        "Database for SQL checks.",
-        refused=LATER),
-    row("V", "secret", "text", "",
-        "Shared secret of radius checks.",
-        refused=LATER),
+    row("V", "login", "quoted", "",
+        "User for checks that log in. ftp: anonymous, sip: ldirectord@ and the node's name, unless "
+        "told otherwise."),
+    row("V", "passwd", "quoted", "",
+        "Password for checks that log in. ftp: ldirectord@ and the node's name, unless told "
+        "otherwise."),
+    row("V", "database", "quoted", "",
+        "Database for mysql and pgsql checks, the SID for oracle."),
+    row("V", "secret", "quoted", "",
+        "The secret shared with the server in radius checks."),
 )
 
 _BLOCKS = (

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import grp
 import ipaddress
+import os
 import pwd
 import re
 import shlex
@@ -105,7 +106,7 @@ def quoted(value: str, row: Directive, note: Note) -> bytes:
     text = _between_quotes(value, row.name, note)
     if not text:
         raise BadValue(f'{row.name}="" is empty; leave the line out instead')
-    return path_bytes(text)
+    return text.encode("utf-8", "surrogateescape")
 
 
 def _between_quotes(value: str, name: str, note: Note) -> str:
@@ -319,6 +320,22 @@ def process(value: str, row: Directive, note: Note) -> tuple[str, ...]:
     return words
 
 
+def command(value: str, row: Directive, note: Note) -> tuple[str, ...]:
+    """A program and arguments, or, when one pair of quotes holds it all, the path of a file.
+
+    ldirectord knows paths only, so where such a text names no file it is read as the other.
+    """
+    whole = value[1:-1]
+    if value == f'"{whole}"' and '"' not in whole:
+        if " " not in whole or os.path.exists(whole):
+            return argv(f'""{value}', row, note)
+        value = whole
+    words = argv(value, row, note)
+    if len(words) > 1:
+        note(f"{words[0]} is given arguments; ldirectord would look for a file of the whole name")
+    return words
+
+
 def port(value: str, row: Directive, note: Note) -> int:
     """A port number for checks."""
     if not re.fullmatch(r"[0-9]{1,9}", value) or not 1 <= int(value) <= 65535:
@@ -369,6 +386,6 @@ PARSERS: dict[str, Parser] = {
     parser.__name__: parser
     for parser in (
         *(number, integer, decimal, yesno, quoted, regex, word, method, text, host, path),
-        *(logfile, name, names, identity, argv, process, port, interface, source, secret),
+        *(logfile, name, names, identity, argv, process, command, port, interface, source, secret),
     )
 }

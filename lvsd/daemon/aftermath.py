@@ -16,10 +16,10 @@ from lvsd.core.director import Director
 from lvsd.core.happenings import ChecksFinished, Effect, Event, RealKey, ServiceDown, ServiceUp
 from lvsd.core.model import Alert, Config, Moment, ServiceKey, Virtual
 from lvsd.core.sentences import Sentence, reloaded, sentence, stopped
-from lvsd.daemon import scripts
 from lvsd.daemon.mail import Postman, letter
 from lvsd.daemon.monitor import MonitorFiles
 from lvsd.daemon.telling import tell
+from lvsd.program import Refused, run
 
 #: Seconds a command may take.
 COMMAND_TIME_LIMIT = 30.0
@@ -179,8 +179,8 @@ def _named(key: ServiceKey) -> str:
 async def _run(purpose: str, argv: Iterable[str]) -> None:
     program, *arguments = argv
     try:
-        status = await scripts.run((program, *arguments), COMMAND_TIME_LIMIT)
-    except scripts.Refused as refused:
+        status = await run((program, *arguments), COMMAND_TIME_LIMIT)
+    except Refused as refused:
         error = str(refused)
     except TimeoutError:
         error = f"killed after {COMMAND_TIME_LIMIT:g} s"

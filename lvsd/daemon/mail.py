@@ -16,9 +16,8 @@ from email.utils import formatdate, make_msgid
 
 import aiosmtplib
 
-from lvsd import log
+from lvsd import log, program
 from lvsd.core.model import Alert, MailServer, Moment
-from lvsd.daemon import scripts
 
 #: Seconds one delivery may take.
 TIME_LIMIT = 30.0
@@ -71,7 +70,7 @@ class Postman:
             try:
                 async with asyncio.timeout(TIME_LIMIT):
                     await deliver(server, message)
-            except (aiosmtplib.SMTPException, scripts.Refused, OSError, ValueError) as error:
+            except (aiosmtplib.SMTPException, program.Refused, OSError, ValueError) as error:
                 reason = str(error) or type(error).__name__
                 log.get().error("mail_failed", subject=message["Subject"], error=reason)
             else:
@@ -81,9 +80,9 @@ class Postman:
 async def deliver(server: MailServer, message: EmailMessage) -> None:
     """Hand one mail over. Raises SMTPException, Refused, OSError (also TimeoutError)."""
     if not server.host:
-        status = await scripts.run((SENDMAIL, "-oi", "-t"), TIME_LIMIT, text=message.as_bytes())
+        status = await program.run((SENDMAIL, "-oi", "-t"), TIME_LIMIT, text=message.as_bytes())
         if status:
-            raise scripts.Refused(f"{SENDMAIL}: exit status {status}")
+            raise program.Refused(f"{SENDMAIL}: exit status {status}")
         return
     password = None
     if server.passwdfile:

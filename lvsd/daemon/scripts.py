@@ -1,110 +1,20 @@
 """Programs the operator gave us: notify scripts and tracked scripts.
 
-No shell is ever involved. A program that somebody else could have written is refused: the file and
-every folder above it must belong to root or to us and must not be writable by others (keepalived's
-rule), whoever it runs as. Each run has a time limit, after which the whole process group is killed.
-Output goes nowhere. Notify runs of one router follow each other in order; of runs that wait, only
-the newest counts, for an old state is no news.
+How they are run, and which are refused, is told in `lvsd.program`. Notify runs of one router follow
+each other in order; of runs that wait, only the newest counts, for an old state is no news.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import grp
-import os
-import pwd
-import shutil
-import signal
-import stat
-from collections.abc import Callable, Collection, Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Collection
 
 from lvsd import log
 from lvsd.core.model import Identity, RouterConfig, TrackScript
+from lvsd.program import Refused, run
 
 #: Seconds a notify program may take.
 NOTIFY_TIME_LIMIT = 30.0
-#: Seconds a killed program may take to be gone; one that waits for a dead disk may stay for ever.
-_DEATH_TIME_LIMIT = 1.0
-#: lvsd's own user.
-LVSD = Identity()
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
-
-class Refused(Exception):
-    """The program is not run; the text says why."""
-
-
-async def run(
-    argv: tuple[str, ...], time_limit: float, user: Identity = LVSD, *, text: bytes | None = None
-) -> int:
-    """The exit status of a program, negative for a signal. `text` is its standard input.
-
-    Raises Refused (also when it cannot be started) and TimeoutError after `time_limit` seconds.
-    """
-    program = trusted(argv[0])
-    environment = {"PATH": _PATH, "LANG": "C.UTF-8"}
-    try:
-        process = await asyncio.create_subprocess_exec(
-            *argv,
-            executable=program,
-            stdin=asyncio.subprocess.DEVNULL if text is None else asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.DEVNULL,
-            cwd="/",
-            env=environment,
-            start_new_session=True,
-            **_identity(user),
-        )
-    except (OSError, ValueError) as error:
-        raise Refused(f"{argv[0]}: {error}") from error
-    try:
-        async with asyncio.timeout(time_limit):
-            await process.communicate(text)
-            return await process.wait()
-    finally:
-        # PermissionError: it runs as another user, and CAP_KILL was taken from us.
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_DEATH_TIME_LIMIT):
-                await process.wait()
-
-
-def _identity(who: Identity) -> Mapping[str, Any]:
-    """The arguments of a subprocess that runs as `who`. Raises Refused."""
-    if not who.user:
-        return {}
-    try:
-        entry = pwd.getpwnam(who.user)
-    except KeyError as error:
-        raise Refused(f'unknown user "{who.user}"') from error
-    try:
-        gid = grp.getgrnam(who.group).gr_gid if who.group else entry.pw_gid
-    except KeyError as error:
-        raise Refused(f'unknown group "{who.group}"') from error
-    if (entry.pw_uid, gid) == (os.geteuid(), os.getegid()):
-        return {}  # without root nothing else is allowed
-    return {"user": entry.pw_uid, "group": gid, "extra_groups": os.getgrouplist(who.user, gid)}
-
-
-def trusted(program: str) -> str:
-    """The absolute path of a program that only root or we can change. Raises Refused."""
-    found = shutil.which(program, path=_PATH)
-    if found is None:
-        raise Refused(f"{program}: not found or not executable")
-    path = Path(os.path.realpath(found))
-    for part in (path, *path.parents):
-        info = part.stat()
-        if info.st_uid not in (0, os.geteuid()):
-            raise Refused(f"{program}: {part} belongs to another user")
-        loose = info.st_mode & (stat.S_IWOTH | (stat.S_IWGRP if info.st_gid else 0))
-        if loose and not (part is not path and info.st_mode & stat.S_ISVTX):
-            raise Refused(f"{program}: {part} is writable by others")
-    return str(path)
-
 
 #: keepalived's word for a master that hears a lower bidder: an event, not a state.
 LOWER_HEARD = "MASTER_RX_LOWER_PRI"

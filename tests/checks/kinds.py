@@ -6,36 +6,19 @@ import asyncio
 import contextlib
 import ssl
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from socket import AF_INET, AF_INET6, SO_LINGER, SOCK_STREAM, SOL_SOCKET, socket
 
 from lvsd.checks.engine import Engine, Result
+from lvsd.checks.probe import seconds
 from lvsd.core.model import Check, CheckKind
-
-Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+from tests.checks import scripts
+from tests.checks.scripts import Script, answering, reply
 
 #: What a check may take beyond its timeout: the promise of the engine.
 SLACK = 0.5
-
-
-def reply(body: bytes = b"fake page", status: bytes = b"200 OK", *fields: bytes) -> bytes:
-    """A whole HTTP reply."""
-    head = [b"HTTP/1.1 " + status, b"Content-Length: %d" % len(body), *fields]
-    return b"\r\n".join(head) + b"\r\n\r\n" + body
-
-
-def answering(*pieces: bytes) -> Script:
-    """Reads the request, sends the pieces, closes."""
-
-    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        for piece in pieces:
-            writer.write(piece)
-            await writer.drain()
-
-    return script
 
 
 def dripping(opening: bytes, drop: bytes, pause: float = 0.02) -> Script:
@@ -52,39 +35,118 @@ def dripping(opening: bytes, drop: bytes, pause: float = 0.02) -> Script:
     return script
 
 
+def pouring(kind: Kind, opening: bytes, drop: bytes = b"", pause: float | None = None) -> Script:
+    """Speaks when the kind's server would: the opening, then drops for ever, or (None) the end."""
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if not kind.greets:
+            await reader.read(1)
+        writer.write(opening)
+        while pause is not None:
+            await writer.drain()
+            await asyncio.sleep(pause)
+            writer.write(drop)
+        writer.write_eof() if writer.can_write_eof() else writer.close()
+        await reader.read(-1)
+
+    return script
+
+
 async def silent(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
-    """Reads for ever, says nothing."""
+    """Reads, says nothing, and never closes."""
     await reader.read(-1)
+    await asyncio.Event().wait()
 
 
 async def resetting(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Resets the connection once it heard something."""
     await reader.read(1)
+    await reset(reader, writer)
+
+
+async def reset(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Resets the connection."""
     sock = writer.get_extra_info("socket")
     sock.setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A check type under contract: a check of it that passes against `good`."""
+    """A check type under contract: a check of it that passes against `good`.
+
+    `greets`: the server speaks first. `flood` is an answer that
+    could go on for ever: how it begins, and what is repeated.
+    """
 
     kind: CheckKind
     good: Script
     check: Check
     tls: bool = False
     talks: bool = True
+    greets: bool = False
+    flood: tuple[bytes, bytes] = (b"", b"")
 
     def __str__(self) -> str:
         return str(self.kind)
+
+    @property
+    def limit(self) -> str:
+        """The check's timeout as reasons name it."""
+        return seconds(self.check.timeout)
 
 
 _LOOPBACK = ip_address("127.0.0.1")
 _HTTP = Check(CheckKind.HTTP, _LOOPBACK, 0, 60.0, 0.6, b"/test.html", b"fake")
 
-KINDS = (
+
+def _kind(
+    kind: CheckKind, good: Script, *flood: bytes, greets: bool = False, **words: object
+) -> Kind:
+    base = Check(kind, _LOOPBACK, 0, 60.0, 0.3, b"", login=b"joe", passwd=b"secret")
+    tls = kind.endswith("s") and kind is not CheckKind.DNS
+    check = replace(base, **words)  # type: ignore[arg-type]
+    return Kind(kind, good, check, tls=tls, greets=greets, flood=(flood[0], flood[1]))
+
+
+_ENTRY = scripts.ldap_result(1, 0x61) + scripts.ldap_entry(b"x")
+
+WEB = (
     Kind(CheckKind.HTTP, answering(reply()), _HTTP),
     Kind(CheckKind.HTTPS, answering(reply()), replace(_HTTP, kind=CheckKind.HTTPS), tls=True),
+    Kind(
+        CheckKind.HTTP_PROXY,
+        answering(reply()),
+        replace(_HTTP, kind=CheckKind.HTTP_PROXY, request=b"http://www.example.test/x"),
+    ),
+)
+KINDS = (
+    *(replace(web, flood=(b"HTTP/1.1 200 OK\r\n", b"X: y\r\n")) for web in WEB),
     Kind(CheckKind.CONNECT, silent, Check(CheckKind.CONNECT, _LOOPBACK, 0, 60, 0.6), talks=False),
+    _kind(
+        CheckKind.FTP,
+        scripts.ftp,
+        b"",
+        b"220-x\r\n",
+        greets=True,
+        request=b"/file",
+        receive=b"^a fake",
+    ),
+    _kind(CheckKind.SMTP, scripts.SMTP, b"220-x\r\n", b"220-y\r\n", greets=True),
+    _kind(CheckKind.SUBMISSION, scripts.SMTP, b"220", b"x", greets=True),
+    _kind(CheckKind.POP, scripts.POP, b"+OK", b" x", greets=True),
+    _kind(CheckKind.POPS, scripts.POP, b"+OK", b" x", greets=True),
+    _kind(CheckKind.IMAP, scripts.IMAP, b"* OK\r\n", b"* x\r\n", greets=True),
+    _kind(CheckKind.IMAPS, scripts.IMAP, b"* OK", b"x", greets=True),
+    _kind(CheckKind.NNTP, scripts.nntp, b"200-\r\n", b"200-x\r\n", greets=True),
+    _kind(CheckKind.DNS, scripts.dns, b"\xff\xff", b"x", request=b"a.test", receive=rb"192\.0"),
+    _kind(CheckKind.LDAP, scripts.ldap, _ENTRY, _ENTRY[14:], login=b"cn=joe", request=b"o=x"),
+    _kind(CheckKind.LDAPS, scripts.ldap, _ENTRY, _ENTRY[14:], login=b"cn=joe", request=b"o=x"),
+    _kind(
+        CheckKind.MYSQL, scripts.mysql, b"\xff\xff\xff\0", b"x", greets=True, request=b"select 1"
+    ),
+    _kind(CheckKind.PGSQL, scripts.pgsql, b"N", b"NNNN", request=b"select 1"),
+    _kind(CheckKind.SIP, scripts.sip, b"SIP/2.0 100 x\r\n", b"x: y\r\n"),
+    _kind(CheckKind.SIMPLETCP, scripts.echo, b"", b"x\n", request=rb"fake\n", receive=b"^fake$"),
 )
 
 

@@ -27,14 +27,13 @@ from lvsd.checks.stream import Dialogue, Talk
 from lvsd.core.model import Check, CheckKind
 from tests.checks.kinds import (
     Results,
-    answering,
     ask,
     condition,
     free_port,
     listening,
-    reply,
     server,
 )
+from tests.checks.scripts import answering, reply
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 

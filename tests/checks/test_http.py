@@ -18,7 +18,8 @@ from lvsd.checks.probe import Failed
 from lvsd.checks.reply import BODY_LIMIT, HEAD_LIMIT, Reply
 from lvsd.checks.stream import Again
 from lvsd.core.model import Check, CheckKind
-from tests.checks.kinds import ask, reply, server
+from tests.checks.kinds import ask, server
+from tests.checks.scripts import reply
 
 CHECK = Check(CheckKind.HTTP, ip_address("192.0.2.4"), 8080, 10.0, 3.0, b"/test.html", b"fake")
 

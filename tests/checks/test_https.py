@@ -14,7 +14,8 @@ from lvsd.checks.engine import Engine
 from lvsd.checks.probe import LocalFault
 from lvsd.checks.tls import server_name
 from lvsd.core.model import Check, CheckKind
-from tests.checks.kinds import Results, answering, ask, reply, server
+from tests.checks.kinds import Results, ask, server
+from tests.checks.scripts import answering, reply
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 

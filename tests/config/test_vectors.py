@@ -360,10 +360,15 @@ def test_a_global_fallback_serves_marks(load_text):
         ('receive="a', "the closing one is missing"),
         ("checktype=5", "unknown checktype"),
         ("checktype=connect3", 'did you mean "connect"?'),
-        ("checktype=external", "not supported yet"),
         ("service=HTTP", 'did you mean "http"?'),
         ("service=smtps", "unknown service smtps"),
-        ("service=ftp", "use checktype=connect"),
+        ("service=mysql", "needs login= and request=; or use checktype=connect"),
+        ("service=http_proxy", "needs request="),
+        ('request="relative"\n\tservice=http_proxy', "is a whole URL, http://HOST/PATH"),
+        ('request="two words"\n\tservice=dns', "a name or an address, not two words"),
+        ("login=x", 'write login="x"'),
+        ('login=""', "is empty"),
+        ("checkcommand=check", "needs a program with its whole path"),
         ("scheduler=WLC", 'did you mean "wlc"?'),
         ("scheduler=Wlc", 'did you mean "wlc"?'),
         ("scheduler=wlc2", 'did you mean "wlc"?'),
@@ -375,8 +380,6 @@ def test_a_global_fallback_serves_marks(load_text):
         ("checkport=http", "must be a number from 1 to 65535"),
         ("checkport=65536", "must be a number from 1 to 65535"),
         ("checkport=0", "must be a number from 1 to 65535"),
-        ("checkcommand=/bin/x a b", "not supported yet"),
-        ('login="x"', "not supported yet"),
         ("connecttimeout=3", "write negotiatetimeout="),
         ("readdquiescent=yes", "is global only"),
         ("autoreload=yes", "is global only"),
@@ -476,8 +479,8 @@ def test_servers_that_are_never_checked_are_announced(load_text):
 
 
 def test_a_service_that_cannot_be_asked_is_never_silently_up(load_text):
-    found = errors(load_text, "virtual=1.2.3.4:25\n\treal=127.0.0.2:25 gate\n")
-    assert "(port 25 means smtp) is not supported yet; use checktype=connect" in found[0]
+    found = errors(load_text, "virtual=1.2.3.4:3306\n\treal=127.0.0.2:3306 gate\n")
+    assert "service=mysql (port 3306 means mysql) needs login= and request=" in found[0]
 
 
 def test_quiescent_unset_means_yes_with_a_notice(load_text):

@@ -27,12 +27,13 @@ from lvsd.core.model import (
 )
 from lvsd.daemon import scripts
 from lvsd.daemon.rivals import rivals
-from lvsd.daemon.scripts import Notifier, Refused, Tracker, run, trusted
+from lvsd.daemon.scripts import Notifier, Tracker
 from lvsd.daemon.settings import Settings
 from lvsd.daemon.view import flag_words
 from lvsd.daemon.watch import Watch
 from lvsd.linux import local, sysctl
 from lvsd.linux.memory import MemoryTable
+from lvsd.program import Refused, run, trusted
 
 WEB = ServiceKey(Family.INET, Protocol.TCP, ip_address("192.0.2.1"), 80)
 MARK = ServiceKey(Family.INET6, Protocol.FWM, None, 0, 7)

@@ -67,12 +67,12 @@ if [ -n "$missing" ]; then
 fi
 
 ready=.venv/.ready
-wanted=$(cat requirements.lock pyproject.toml | sha256sum)
+wanted=$(cat requirements.lock extras.lock pyproject.toml | sha256sum)
 if [ ! -x .venv/bin/python ] || [ "$(cat $ready 2>/dev/null)" != "$wanted" ]; then
     echo "setup: .venv with $("$python" --version), from requirements.lock"
     [ -x .venv/bin/python ] || "$python" -m venv .venv
     .venv/bin/python -m pip install -q --disable-pip-version-check \
-        --require-hashes -r requirements.lock
+        --require-hashes -r requirements.lock -r extras.lock
     .venv/bin/python -m pip install -q --disable-pip-version-check --no-deps -e .
     echo "$wanted" >$ready
 fi

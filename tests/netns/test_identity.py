@@ -10,7 +10,8 @@ from collections.abc import Iterator
 import pytest
 
 from lvsd.core.model import Identity, RouterConfig
-from lvsd.daemon.scripts import Notifier, run
+from lvsd.daemon.scripts import Notifier
+from lvsd.program import run
 
 pytestmark = pytest.mark.netns
 

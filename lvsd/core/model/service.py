@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lvsd.core.model.actions import NO_ACTIONS, Actions
 from lvsd.core.model.kernel import (
     DestinationKey,
     Forwarding,
     IPAddress,
+    Protocol,
     ServiceKey,
     VirtualService,
 )
@@ -22,8 +23,28 @@ class CheckKind(enum.StrEnum):
     OFF = "off"  # never asked, never up
     CONNECT = "connect"
     PING = "ping"
+    EXTERNAL = "external"
+    EXTERNAL_PERL = "external-perl"
     HTTP = "http"
     HTTPS = "https"
+    HTTP_PROXY = "http_proxy"
+    FTP = "ftp"
+    SMTP = "smtp"
+    SUBMISSION = "submission"
+    POP = "pop"
+    POPS = "pops"
+    IMAP = "imap"
+    IMAPS = "imaps"
+    NNTP = "nntp"
+    DNS = "dns"
+    LDAP = "ldap"
+    LDAPS = "ldaps"
+    MYSQL = "mysql"
+    PGSQL = "pgsql"
+    ORACLE = "oracle"
+    RADIUS = "radius"
+    SIP = "sip"
+    SIMPLETCP = "simpletcp"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +53,10 @@ class Check:
 
     `interval` and `timeout` are seconds; `timeout` bounds the whole exchange. `port` is where
     the check connects, which may differ from the destination's port (`checkport=`).
-    `receive` is a regular expression over the body's bytes, "" for none. `attempts` is the number
-    of echo requests of one ping (`checkcount=`).
+    `receive` is a regular expression over the answer's bytes, "" for none. `attempts` is the number
+    of echo requests of one ping (`checkcount=`). `protocol` is what carries the question, TCP or
+    UDP. `command` is an external check's program with all its arguments. What is secret stays out
+    of the repr.
     """
 
     kind: CheckKind
@@ -48,6 +71,12 @@ class Check:
     attempts: int = 1
     verify: bool = False
     cafile: str = ""
+    protocol: Protocol = Protocol.TCP
+    login: bytes = b""
+    passwd: bytes = field(default=b"", repr=False)
+    database: bytes = b""
+    secret: bytes = field(default=b"", repr=False)
+    command: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

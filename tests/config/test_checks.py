@@ -1,0 +1,212 @@
+"""What the check directives of a block become, service by service."""
+
+import importlib.util
+
+import pytest
+
+from lvsd.config import ConfigError, render
+from lvsd.config.negotiate import SERVICES, shaped, unshaped
+from lvsd.core.model import CheckKind, Protocol
+
+#: What a service must be told.
+NEEDS = {
+    **dict.fromkeys(("mysql", "pgsql", "oracle"), 'login="joe"\n\trequest="select 1"\n\t'),
+    "radius": 'login="joe"\n\tsecret="s"\n\t',
+    "http_proxy": 'request="http://a.example/"\n\t',
+}
+
+
+def block(lines="", virtual="1.2.3.4:7777", real="127.0.0.2:7777 masq"):
+    """A virtual with one real server and these members."""
+    members = "".join(f"\t{line.strip()}\n" for line in lines.splitlines() if line.strip())
+    return f"quiescent=yes\nvirtual={virtual}\n{members}\treal={real}\n"
+
+
+def check(load_text, *words, **places):
+    """The check of the real server of a block."""
+    return load_text(block(*words, **places)).virtuals[0].reals[0].check
+
+
+def warnings(load_text, *words, **places):
+    return load_text(block(*words, **places)).warnings
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_written_out_is_asked(load_text, service):
+    made = check(load_text, f"{NEEDS.get(service, '')}service={service}")
+    assert (made.kind.value, made.port) == (service, 7777)
+
+
+@pytest.mark.parametrize("service", [name for name in SERVICES if SERVICES[name].port])
+def test_the_port_of_a_virtual_tells_the_service(load_text, service):
+    virtual = f"1.2.3.4:{SERVICES[service].port}"
+    made = check(load_text, NEEDS.get(service, ""), virtual=virtual, real="127.0.0.2:81 masq")
+    assert (made.kind.value, made.port) == (service, 81)
+
+
+@pytest.mark.parametrize("service", [name for name in SERVICES if SERVICES[name].port])
+def test_a_real_server_without_port_is_asked_at_that_of_the_service(load_text, service):
+    text = f"{NEEDS.get(service, '')}service={service}"
+    made = check(load_text, text, virtual="7", real="127.0.0.2 gate")
+    assert made.port == SERVICES[service].port
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_what_a_service_does_not_use_is_told_and_left_out(load_text, service):
+    unused = {"login", "passwd", "database", "secret", "receive"} - SERVICES[service].uses
+    lines = "".join(f'{name}="x"\n\t' for name in sorted(unused))
+    text = f"{NEEDS.get(service, '')}{lines}service={service}"
+    assert check(load_text, text) == check(load_text, f"{NEEDS.get(service, '')}service={service}")
+    told = warnings(load_text, text)
+    for name in unused:
+        assert any(f"{name} has no effect in a check of {service}" in line for line in told)
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_the_normal_form_of_every_service_loads_back(load_text, service):
+    text = f"{NEEDS.get(service, '')}service={service}"
+    if "login" in SERVICES[service].uses:
+        text = f'login="joe"\n\tpasswd="a # \'b"\n\t{text}'
+    config = load_text(block(text, virtual="1.2.3.4:7777", real="127.0.0.2:81 masq"))
+    assert load_text(render(config)) == config
+
+
+@pytest.mark.parametrize(
+    ("service", "library"), [("mysql", "aiomysql"), ("pgsql", "asyncpg"), ("oracle", "oracledb")]
+)
+def test_a_missing_library_is_an_error_that_names_the_extra(
+    load_text, monkeypatch, service, library
+):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ConfigError) as caught:
+        load_text(block(f"{NEEDS[service]}service={service}"))
+    (error,) = caught.value.errors
+    assert f"needs the library {library}: pip install 'lvsd[{service}]'" in error.text
+    assert (error.line, error.column) == (5, 10)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "service", "carrier"),
+    [
+        ("tcp", "dns", Protocol.TCP),
+        ("udp", "dns", Protocol.UDP),
+        ("tcp", "sip", Protocol.TCP),
+        ("udp", "sip", Protocol.UDP),
+        ("udp", "simpletcp", Protocol.UDP),
+        ("tcp", "radius", Protocol.UDP),
+        ("udp", "http", Protocol.TCP),
+    ],
+)
+def test_the_protocol_of_the_virtual_carries_the_question(load_text, protocol, service, carrier):
+    text = f"{NEEDS.get(service, '')}service={service}\n\tprotocol={protocol}"
+    assert check(load_text, text).protocol is carrier
+
+
+def test_a_mark_is_asked_for_dns_by_udp_and_for_sip_by_tcp_as_ldirectord_does(load_text):
+    place = {"virtual": "7", "real": "127.0.0.2:99 gate"}
+    assert check(load_text, "service=dns", **place).protocol is Protocol.UDP
+    assert check(load_text, "service=sip", **place).protocol is Protocol.TCP
+
+
+@pytest.mark.parametrize("service", ["ftp", "sip"])
+@pytest.mark.parametrize("written", ["", "service={0}"])
+def test_the_default_account_does_not_depend_on_how_the_service_is_told(
+    load_text, service, written
+):
+    made = check(load_text, written.format(service), virtual=f"1.2.3.4:{SERVICES[service].port}")
+    expected = {"ftp": (b"anonymous", b"ldirectord@dir1"), "sip": (b"ldirectord@dir1", b"")}
+    assert (made.login, made.passwd) == expected[service]
+
+
+@pytest.mark.parametrize(
+    ("service", "lone", "seconds"),
+    [("http", "", 7), ("smtp", "", 7), ("ldap", "", 3), ("ldaps", "", 3), ("radius", "", 3)],
+)
+def test_ldap_and_radius_have_the_checktimeout_as_in_ldirectord(load_text, service, lone, seconds):
+    text = f"{NEEDS.get(service, '')}service={service}"
+    config = load_text("checktimeout=3\nnegotiatetimeout=7\n" + block(text))
+    assert config.virtuals[0].reals[0].check.timeout == seconds
+
+
+def test_a_bind_needs_both_login_and_passwd(load_text):
+    made = check(load_text, 'service=ldap\nlogin="cn=x"')
+    assert (made.login, made.passwd) == (b"", b"")
+    told = warnings(load_text, 'service=ldap\nlogin="cn=x"')
+    assert any("login alone does not count" in line for line in told)
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "request_"),
+    [
+        ("http", "a b", b"/a b"),
+        ("ftp", "file", b"/file"),
+        ("dns", "/www.example.com", b"www.example.com"),
+        ("ldap", "dc=example", b"dc=example"),
+        ("ldap", "/", b""),
+        ("simpletcp", "//x", b"/x"),
+        ("simpletcp", "GET\\n", b"GET\\n"),
+        ("mysql", "/select 1", b"select 1"),
+        ("http_proxy", "/http://a/", b"http://a/"),
+    ],
+)
+def test_a_leading_slash_belongs_to_paths_only(kind, text, request_):
+    kind = CheckKind(kind)
+    assert shaped(kind, text) == request_
+    assert shaped(kind, unshaped(kind, request_).decode()) == request_
+
+
+def external(load_text, line, **places):
+    return check(load_text, f"checktype=external\n{line}", **places).command
+
+
+def test_an_external_check_gets_ldirectords_four_arguments(load_text):
+    line = "checkcommand=/bin/true"
+    tail = ("/bin/true", "1.2.3.4", "80", "127.0.0.2", "8080")
+    places = {"virtual": "1.2.3.4:80", "real": "127.0.0.2:8080 gate"}
+    assert external(load_text, line, **places) == tail
+    places = {"virtual": "7", "real": "127.0.0.2 gate"}
+    assert external(load_text, line, **places) == ("/bin/true", "7", "0", "127.0.0.2", "0")
+    places = {"virtual": "[::1]:80", "real": "[::2]:80 masq"}
+    assert external(load_text, line, **places) == ("/bin/true", "[::1]", "80", "[::2]", "80")
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("/bin/true", ("/bin/true",)),
+        ('"/bin/true"', ("/bin/true",)),
+        ("/bin/true -v x", ("/bin/true", "-v", "x")),
+        ('"/bin/true -v x"', ("/bin/true", "-v", "x")),
+        ('/bin/true "two words"', ("/bin/true", "two words")),
+    ],
+)
+def test_a_checkcommand_may_carry_arguments(load_text, value, words):
+    assert external(load_text, f"checkcommand={value}")[:-4] == words
+    told = warnings(load_text, f"checktype=external\ncheckcommand={value}")
+    assert any("ldirectord would look for a file" in line for line in told) is (len(words) > 1)
+
+
+def test_a_path_with_a_blank_is_a_path_when_there_is_such_a_file(load_text, tmp_path):
+    program = tmp_path / "my check"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    text = block(f'checktype=external\ncheckcommand="{program}"')
+    config = load_text(text)
+    assert config.virtuals[0].reals[0].check.command[0] == str(program)
+    program.unlink()
+    assert load_text(render(config)) == config
+
+
+def test_a_program_that_is_not_there_is_told(load_text):
+    told = warnings(load_text, "checktype=external\ncheckcommand=/no/such")
+    assert any("/no/such can't be run: the real servers will be down" in line for line in told)
+
+
+def test_external_without_checkcommand_is_told(load_text):
+    assert external(load_text, "")[0] == "/bin/true"
+    assert any("always passes" in line for line in warnings(load_text, "checktype=external"))
+
+
+def test_secrets_stay_out_of_the_repr(load_text):
+    text = 'service=radius\nlogin="joe"\npasswd="hidden1"\nsecret="hidden2"'
+    assert "hidden" not in repr(check(load_text, text))
