@@ -1,9 +1,10 @@
 """Where each test runs.
 
-Tests in `kernel`, `netns`, `interop` and `service` carry the mark of their folder. What this
-machine cannot run itself (no IPVS in the kernel, no root) runs in the lab's VM; those of `service`
-always do, in a VM with systemd. When there can be no VM either, it fails and says why.
-`--lab-opt-out` is the explicit way to leave those tests out.
+Tests in `kernel`, `netns`, `interop` and `service` carry the mark of their folder. An ordinary
+user's run becomes that of root in a user namespace. What still cannot run here (no IPVS in the
+kernel, programs that must belong to root) runs in the lab's VM; those of `service` always do, in a
+VM with systemd. When there can be no VM either, it fails and says why. `--lab-opt-out` is the
+explicit way to leave out the tests of these folders.
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.lab import user
 from tests.lab.layout import Layout
 from tests.lab.outside import Remote
 from tests.lab.run import native
@@ -44,8 +47,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--rewrite", action="store_true", help="write the traces of the scenarios anew")
 
 
-def pytest_configure() -> None:
-    """A run in the background ignores ^C, and the programs under test would inherit that."""
+def pytest_configure(config: pytest.Config) -> None:
+    """Become root if need be.
+
+    A run in the background ignores ^C, and the programs under test would inherit that.
+    """
+    if os.geteuid() != 0 and user.possible():
+        capture = config.pluginmanager.getplugin("capturemanager")
+        capture.stop_global_capturing()
+        command = [sys.executable, "-m", "pytest", *config.invocation_params.args]
+        user.become_root(list(map(str, command)))
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -70,11 +81,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return
     limit = config.getoption("--lab-timeout")
     service = [item for item in marked if item.get_closest_marker("service")]
-    kernel = [item for item in marked if item.get_closest_marker("kernel")]
-    if os.geteuid() != 0:
-        kernel = [item for item in marked if item not in service]
-    elif kernel and native():
-        kernel = []
+    names = _marks_of_the_vm(marked)
+    kernel = [item for item in items if any(item.get_closest_marker(name) for name in names)]
+    kernel = [item for item in kernel if item not in service]
     remotes = config.stash[REMOTES] = []
     for away, systemd in ((kernel, False), (service, True)):
         if away:
@@ -83,6 +92,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.stash[AWAY] = remotes[-1]
     order: list[Remote | None] = [None, *remotes]
     items.sort(key=lambda item: order.index(item.stash.get(AWAY, None)))
+
+
+def _marks_of_the_vm(marked: list[pytest.Item]) -> set[str]:
+    """What this machine cannot run, or this user."""
+    names = set() if user.is_root() else {"root"}
+    if os.geteuid() != 0:
+        names |= {*MARKS}
+    elif any(item.get_closest_marker("kernel") for item in marked) and not native():
+        names.add("kernel")
+    return names
 
 
 def pytest_runtest_protocol(item: pytest.Item) -> bool | None:
@@ -109,7 +128,13 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
-    """Say what was left out on request."""
+    """Say what was left out on request, and what an ordinary user should know."""
+    if os.geteuid() != 0:
+        terminalreporter.write_line(
+            "no root, and no user namespace to be root in (`make setup` says why): tests of "
+            "netns and interop ran in the VM, and some of daemon cannot pass",
+            yellow=True,
+        )
     if left_out := config.stash.get(LEFT_OUT, 0):
         terminalreporter.write_line(
             f"--lab-opt-out: {left_out} tests of {', '.join(MARKS)} were NOT run", yellow=True

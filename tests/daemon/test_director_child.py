@@ -349,6 +349,7 @@ async def test_a_tracked_virtual_is_reported_when_it_is_judged_and_when_it_chang
         await c.expect(TrackValues, lambda t: t.values == {"virtual 192.0.2.1:80": False})
 
 
+@pytest.mark.root
 async def test_notify_programs_get_keepaliveds_arguments(tmp_path: Path) -> None:
     told = tmp_path / "told"
     program = tmp_path / "notify"
@@ -362,6 +363,7 @@ async def test_notify_programs_get_keepaliveds_arguments(tmp_path: Path) -> None
         assert told.read_text().splitlines()[-1] == "extra INSTANCE VI_1 STOP 100"
 
 
+@pytest.mark.root
 async def test_a_master_that_hears_a_lower_bidder_notifies(tmp_path: Path) -> None:
     told = tmp_path / "told"
     program = tmp_path / "notify"
@@ -385,6 +387,7 @@ async def test_a_notify_program_that_others_may_write_is_refused(tmp_path: Path)
         await c.logged("writable by others")
 
 
+@pytest.mark.root
 async def test_a_tracked_script_is_reported_and_follows_its_exit_status(tmp_path: Path) -> None:
     flag = tmp_path / "flag"
     flag.touch()

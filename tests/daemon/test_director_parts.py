@@ -107,6 +107,7 @@ def program(folder: Path, text: str, mode: int = 0o755) -> str:
     return str(path)
 
 
+@pytest.mark.root
 async def test_a_program_runs_without_a_shell_between(tmp_path: Path) -> None:
     out = tmp_path / "out"
     path = program(tmp_path, f'printf "%s|" "$@" > {out}')
@@ -114,11 +115,13 @@ async def test_a_program_runs_without_a_shell_between(tmp_path: Path) -> None:
     assert out.read_text() == "a b|$HOME;|*|"
 
 
+@pytest.mark.root
 async def test_exit_status_and_signal_are_told_apart(tmp_path: Path) -> None:
     assert await run((program(tmp_path, "exit 3"),), 20.0) == 3
     assert await run((program(tmp_path, "kill -USR1 $$"),), 20.0) == -signal.SIGUSR1
 
 
+@pytest.mark.root
 async def test_a_program_that_hangs_is_killed_with_all_it_started(tmp_path: Path) -> None:
     pid = tmp_path / "pid"
     path = program(tmp_path, f"sleep 600 & echo $! > {pid}\nwait")
@@ -159,6 +162,7 @@ def test_a_program_that_is_not_there_or_not_executable_is_refused(tmp_path: Path
             trusted(path)
 
 
+@pytest.mark.root
 async def test_an_unknown_user_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Refused, match="unknown user"):
         await run((program(tmp_path, ""),), 1.0, Identity("nobody-of-that-name"))
@@ -166,6 +170,7 @@ async def test_an_unknown_user_is_refused(tmp_path: Path) -> None:
         await run((program(tmp_path, ""),), 1.0, Identity("nobody", "none-of-that-name"))
 
 
+@pytest.mark.root
 async def test_notify_tells_each_state_once_and_skips_initialize(tmp_path: Path) -> None:
     out = tmp_path / "out"
     path = program(tmp_path, f'echo "$3" >> {out}')
@@ -179,6 +184,7 @@ async def test_notify_tells_each_state_once_and_skips_initialize(tmp_path: Path)
     assert out.read_text().split() == ["BACKUP", "MASTER"]
 
 
+@pytest.mark.root
 async def test_each_state_has_a_program_of_its_own_which_runs_first(tmp_path: Path) -> None:
     out = tmp_path / "out"
     path = program(tmp_path, f'echo "$*" >> {out}')
@@ -196,6 +202,7 @@ async def test_each_state_has_a_program_of_its_own_which_runs_first(tmp_path: Pa
     ]
 
 
+@pytest.mark.root
 async def test_of_waiting_programs_the_newest_state_counts_and_one_event(tmp_path: Path) -> None:
     out, gate = tmp_path / "out", tmp_path / "gate"
     path = program(tmp_path, f'while [ ! -e {gate} ]; do sleep 0.05; done; echo "$*" >> {out}')
@@ -218,6 +225,7 @@ async def test_of_waiting_programs_the_newest_state_counts_and_one_event(tmp_pat
     ]
 
 
+@pytest.mark.root
 async def test_a_notify_program_that_hangs_is_killed_and_the_next_state_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -235,6 +243,7 @@ async def test_a_notify_program_that_hangs_is_killed_and_the_next_state_told(
     assert "killed after 0.5 s" in capsys.readouterr().out
 
 
+@pytest.mark.root
 async def test_a_tracked_script_needs_rise_and_fall_runs_to_change(tmp_path: Path) -> None:
     flag, runs = tmp_path / "flag", tmp_path / "runs"
     path = program(tmp_path, f"echo x >> {runs}\ntest -e {flag}")

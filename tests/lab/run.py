@@ -18,6 +18,7 @@ from pathlib import Path
 
 from tests.lab.reaper import Reaper, kill_group
 from tests.lab.tree import CHECKOUT, LabError, ensure, which
+from tests.lab.user import is_root
 from tests.lab.vm import Follower, Vm, check_possible
 
 LAB_FAILED = 125
@@ -26,7 +27,7 @@ LAB_FAILED = 125
 def native() -> bool:
     """Whether this kernel has IPVS and we may use it (a module is loaded if need be)."""
     forced = os.environ.get("LVSD_LAB_VM") and not os.environ.get("LVSD_IN_VM")
-    if os.geteuid() != 0 or forced:
+    if not is_root() or forced:
         return False
     proc = Path("/proc/net/ip_vs")
     if not proc.exists() and (modprobe := which("modprobe")):

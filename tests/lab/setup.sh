@@ -66,6 +66,14 @@ if [ -n "$missing" ]; then
     }
 fi
 
+if [ "$(id -u)" != 0 ] && ! unshare --user --map-root-user --map-auto true 2>/dev/null; then
+    echo "setup: $(id -un) may not make user namespaces, so not every test can pass." >&2
+    echo "setup: as root, whichever of these is missing:" >&2
+    echo "    usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $(id -un)" >&2
+    echo "    sysctl kernel.unprivileged_userns_clone=1                # Debian before 11" >&2
+    echo "    sysctl kernel.apparmor_restrict_unprivileged_userns=0    # Ubuntu from 23.10" >&2
+fi
+
 ready=.venv/.ready
 wanted=$(cat requirements.lock extras.lock pyproject.toml | sha256sum)
 if [ ! -x .venv/bin/python ] || [ "$(cat $ready 2>/dev/null)" != "$wanted" ]; then

@@ -23,6 +23,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.lab.user import MARK
+
 CHECKOUT = Path(__file__).resolve().parents[2]
 SUITE = "bookworm"
 FORMAT = "2"
@@ -145,6 +147,8 @@ def ensure() -> Tree:
 
 def build() -> Tree:
     """Build beside the final place, then rename: a killed build leaves no half tree."""
+    if MARK in os.environ:
+        raise LabError("the lab's tree is not there; `make tree` builds it")
     for old in cache().glob(".building-*"):
         remove(old)
     tree = Tree(cache() / f".building-{os.getpid()}")

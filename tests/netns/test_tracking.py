@@ -83,6 +83,7 @@ def router(director: Director) -> dict[str, object]:
     return dict(director.status()["vrrp"][0])
 
 
+@pytest.mark.root
 def test_a_failing_script_costs_its_weight_and_mastership(start: Start) -> None:
     first, second = start(
         "\ttrack=script chk weight -20\n%%"
@@ -147,6 +148,7 @@ def told(director: Director) -> list[str]:
     return path.read_text().splitlines() if path.exists() else []
 
 
+@pytest.mark.root
 def test_notify_programs_are_told_as_keepalived_tells_them_one_at_a_time(
     start: Start, tmp_path: Path
 ) -> None:
