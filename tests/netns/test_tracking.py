@@ -87,7 +87,8 @@ def router(director: Director) -> dict[str, object]:
 def test_a_failing_script_costs_its_weight_and_mastership(start: Start) -> None:
     first, second = start(
         "\ttrack=script chk weight -20\n%%"
-        "script=chk\n\tcommand=/usr/bin/test -e $/fine\n\tinterval=0.1\n\trise=2\n\tfall=2\n"
+        "script=chk\n\tcommand=/usr/bin/test -e $/fine\n"
+        "\tinterval=0.1\n\ttimeout=2\n\trise=2\n\tfall=2\n"
     )
     assert router(first)["effective_priority"] == 150
     flag = folder(first.lab, "dirA") / "fine"
