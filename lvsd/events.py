@@ -56,7 +56,8 @@ EVENTS: dict[str, str] = {
     "advert_rejected": "An advertisement was discarded; `reason` names the fault.",
     "duplicate_owner_heard": "Another MAC announces an address that this master holds; told once"
     " a minute per address.",
-    "lower_priority_heard": "A master heard a lower priority; told by `lvsd events` alone.",
+    "lower_priority_heard": "A master heard a lower priority, after its first second; "
+    "told by `lvsd events` alone.",
     "address_list_differed": "The master advertises other addresses than this director has.",
     "checksum_reading_differed": "A neighbour makes the checksum of version 3 over IPv4 otherwise;"
     " `reason` names the word that aligns it. Nothing is discarded.",

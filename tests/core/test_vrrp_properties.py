@@ -90,7 +90,7 @@ HISTORIES = st.lists(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.sampled_from(CONFIGS), HISTORIES)
 def test_every_history_keeps_the_promises(first, history) -> None:
     vr, now, told, confirmed = VirtualRouter.initial(first, OWN), 0.0, State.INITIALIZE, False
@@ -136,7 +136,7 @@ def test_every_history_keeps_the_promises(first, history) -> None:
             assert next_deadline(vr) is None
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.sampled_from(CONFIGS), HISTORIES)
 def test_every_history_can_be_ended_by_a_shutdown(first, history) -> None:
     vr, now = VirtualRouter.initial(first, OWN), 0.0
@@ -155,7 +155,7 @@ def test_every_history_can_be_ended_by_a_shutdown(first, history) -> None:
     assert desired(vr) == ()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.sampled_from(CONFIGS), HISTORIES, st.lists(st.floats(0, 1), max_size=8))
 def test_a_deadline_before_its_time_changes_nothing(first, history, fractions) -> None:
     vr, now = VirtualRouter.initial(first, OWN), 0.0
@@ -172,7 +172,6 @@ def test_a_deadline_before_its_time_changes_nothing(first, history, fractions) -
             assert step(vr, DeadlineReached(), at) == (vr, ())
 
 
-@settings(deadline=None)
 @given(
     version=st.sampled_from([2, 3]),
     priority=st.integers(1, 254),

@@ -30,13 +30,21 @@ def ip(*words: str) -> None:
     subprocess.run(["ip", *words], check=True, capture_output=True)
 
 
-def eventually(claim: Callable[[], Any], timeout: float = 10.0) -> Any:
-    """Poll until the claim holds; what it said."""
+def eventually(claim: Callable[[], Any], timeout: float = 30.0) -> Any:
+    """Poll until the claim holds; what it said. A busy machine takes seconds to start a daemon."""
     deadline = time.monotonic() + timeout
     while not (value := claim()):
         assert time.monotonic() < deadline, "did not become true in time"
         time.sleep(0.02)
     return value
+
+
+#: A reply later than this comes too late.
+PATIENCE = 0.5
+
+
+def _answered(sent_at: float, at: float) -> bool:
+    return 0 <= at - sent_at < PATIENCE
 
 
 class Probe:
@@ -53,11 +61,25 @@ class Probe:
         out, _ = self.process.communicate()
         return [[float(word) for word in line.split()] for line in out.splitlines()]
 
+    def replies(self) -> int:
+        """How many requests were answered in time."""
+        return sum(_answered(*line) for line in self.stop())
+
     def longest_gap(self) -> float:
-        """Seconds between two replies, at most."""
-        times = [line[0] for line in self.stop()]
-        assert len(times) > 5, "hardly any replies"
-        return max(b - a for a, b in itertools.pairwise(times))
+        """Seconds from the first lost request to the next answered one, at most.
+
+        Before the first reply and after the last nothing counts.
+        """
+        longest, replies, lost_at = 0.0, 0, None
+        for sent_at, at in self.stop():
+            if not _answered(sent_at, at):
+                lost_at = lost_at or sent_at
+                continue
+            if replies and lost_at is not None:
+                longest = max(longest, sent_at - lost_at)
+            replies, lost_at = replies + 1, None
+        assert replies > 5, "hardly any replies"
+        return longest
 
 
 class Director:
@@ -206,6 +228,14 @@ class Network:
         port = "p" + director.namespace.removeprefix(self.prefix)
         master = ["master", "br0"] if connected else ["nomaster"]
         ip("-n", self.switch, "link", "set", port, *master)
+
+    def isolate(self, *directors: Director, isolated: bool) -> None:
+        """Whether these can reach everybody but each other, at the switch."""
+        for director in directors:
+            port = "p" + director.namespace.removeprefix(self.prefix)
+            words = ["bridge", "-n", self.switch, "link", "set", "dev", port]
+            flag = "on" if isolated else "off"
+            subprocess.run([*words, "isolated", flag], check=True, capture_output=True)
 
     def ping(self, vip: str = VIP) -> Probe:
         return Probe(self.client, "ping", vip)

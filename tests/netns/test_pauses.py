@@ -39,6 +39,7 @@ class Pair:
         config = network.router(**changes)
         self.first, self.second = network.pair()
         self.first.start(replace(config, priority=150))
+        eventually(lambda: self.first.state() == "master")
         self.second.start(replace(config, priority=100))
         self.settle()
 
