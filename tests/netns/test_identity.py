@@ -13,7 +13,7 @@ from lvsd.core.model import Identity, RouterConfig
 from lvsd.daemon.scripts import Notifier
 from lvsd.program import run
 
-pytestmark = pytest.mark.netns
+pytestmark = [pytest.mark.netns, pytest.mark.root]
 
 NOBODY = Identity("nobody", "daemon")
 
