@@ -27,6 +27,7 @@ MARKS = ("kernel", "netns", "interop", "service")
 REMOTES = pytest.StashKey[list[Remote]]()
 AWAY = pytest.StashKey[Remote]()
 LEFT_OUT = pytest.StashKey[int]()
+UNASKED = pytest.StashKey[int]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -71,6 +72,7 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Decide which tests run here, which in the VM (last), which not at all."""
+    _leave_out_servers(config, items)
     marked = [item for item in items if any(item.get_closest_marker(mark) for mark in MARKS)]
     if config.getoption("--lab-opt-out"):
         config.stash[LEFT_OUT] = len(marked)
@@ -92,6 +94,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.stash[AWAY] = remotes[-1]
     order: list[Remote | None] = [None, *remotes]
     items.sort(key=lambda item: order.index(item.stash.get(AWAY, None)))
+
+
+def _leave_out_servers(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Debian's servers want users of their own, so only the machine's root can start them."""
+    if user.is_root() and not config.getoption("--lab-opt-out"):
+        return
+    asked = [item for item in items if item.get_closest_marker("servers")]
+    config.stash[UNASKED] = len(asked)
+    config.hook.pytest_deselected(items=asked)
+    items[:] = [item for item in items if item not in set(asked)]
 
 
 def _marks_of_the_vm(marked: list[pytest.Item]) -> set[str]:
@@ -133,6 +145,11 @@ def pytest_terminal_summary(
         terminalreporter.write_line(
             "no root, and no user namespace to be root in (`make setup` says why): tests of "
             "netns and interop ran in the VM, and some of daemon cannot pass",
+            yellow=True,
+        )
+    if unasked := config.stash.get(UNASKED, 0):
+        terminalreporter.write_line(
+            f"{unasked} tests with real servers were NOT run: they need the machine's root",
             yellow=True,
         )
     if left_out := config.stash.get(LEFT_OUT, 0):

@@ -165,7 +165,8 @@ def build() -> Tree:
         remove(tree.base)
         raise
     for entry in cache().iterdir():
-        if entry.is_dir() and entry.name != key():
+        # The tree of `servers` has its own key and its own builder.
+        if entry.is_dir() and entry.name != key() and not entry.name.startswith("servers-"):
             remove(entry)
     return Tree(cache() / key())
 
