@@ -15,7 +15,7 @@ from lvsd.checks.engine import Engine
 from lvsd.core.model import Check, CheckKind
 from tests.checks.kinds import SLACK, Results, ask, condition
 
-pytestmark = pytest.mark.usefixtures("no_leaks")
+pytestmark = [pytest.mark.root, pytest.mark.usefixtures("no_leaks")]
 
 Write = Callable[[str], str]
 FOUR = ("192.0.2.1", "80", "[::2]", "0")
@@ -75,7 +75,7 @@ async def test_one_that_ignores_the_signal_is_killed_with_its_children(
     program: Write, folder: Path
 ) -> None:
     text = f"trap '' TERM\nsleep 60 & echo $$ $! > {folder}/pids\nwait; sleep 60"
-    await ask(external(program(text), timeout=0.5))
+    await ask(external(program(text), timeout=2.0))
     pids = (folder / "pids").read_text().split()
     await condition(lambda: not any(Path(f"/proc/{pid}/cmdline").exists() for pid in pids))
 
