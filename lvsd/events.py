@@ -73,6 +73,8 @@ EVENTS: dict[str, str] = {
     "route_failed": "The kernel refused a route or a rule of a virtual router; it is tried again.",
     "route_lost": "A route or a rule of a virtual router was taken away, or replaced, by somebody"
     " else.",
+    "noaccept_failed": "The kernel's packet filter refused what noaccept needs: the host answers.",
+    "noaccept_lost": "Somebody removed the packet filter's table of noaccept; it is made again.",
     "relieved": "A farewell is over: another director took over, or nobody did (see `reason`).",
     "stepdown": "An operator asked a virtual router to give up mastership, or to take part again.",
     "notify_failed": "A notify program could not be run or returned a failure.",

@@ -19,6 +19,7 @@ from lvsd.config.sync import build_sync, one_sync_daemon
 from lvsd.config.tracks import Known, again, build_tracks, report_unused
 from lvsd.config.tuning import tuning
 from lvsd.config.vips import vip
+from lvsd.config.vmac import distinct_vmacs, placed
 from lvsd.core.model import (
     Family,
     Identity,
@@ -59,6 +60,7 @@ def build(
     _unlike(routers, report)
     one_sync_daemon(routers, report)
     distinct_paths(routers, report)
+    distinct_vmacs(routers, report)
     report_unused(document, [router for router, _ in routers])
     return tuple(router for router, _ in routers)
 
@@ -100,11 +102,11 @@ def _router(
         interface=section.value("interface"),
         vrid=section.value("virtualrouterid"),
         priority=section.value("priority", 100),
-        addresses=addresses,
+        addresses=placed(addresses, section, family),
         version=version,
         family=family,
         advertint=_advertint(section, version, report),
-        excluded=excluded,
+        excluded=placed(excluded, section, family),
         authpass=_authpass(section, version, report),
         peers=peers,
         peer_ttls=ttls,
@@ -232,7 +234,7 @@ def _interfaces_exist(section: Section, interfaces: Sequence[str], report: Repor
         for match in re.finditer(r"\b(?:dev|iif|oif) +(\S+)", setting.value):
             wanted.append((match[1], setting.place.at(match.start(1))))
     for name, place in wanted:
-        if name and name not in interfaces:
+        if name and name not in interfaces and name != section.value("usevmac"):
             near = proposal(name, interfaces)
             report.warn(place, f"there is no interface {name} on this machine yet{near}")
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from lvsd.config.diagnostics import Report
 from lvsd.config.document import Section
+from lvsd.config.vmac import vmac
 from lvsd.core.model import Family, RouterConfig
 
 _WORDS = (
@@ -27,6 +28,7 @@ _WORDS = (
     "delayafterboot",
     "interfacedowndelay",
     "interfaceupdelay",
+    "vmacxmitbase",
     "notifymaster",
     "notifybackup",
     "notifyfault",
@@ -49,7 +51,7 @@ def tuning(section: Section, version: int, family: Family, report: Report) -> di
     _patient(section, report)
     found = {word: section.value(word, _DEFAULTS[word]) for word in _WORDS}
     followers = {word: section.value(word, found[lead]) for word, lead in _FOLLOWERS.items()}
-    return found | followers
+    return found | followers | vmac(section, family, report)
 
 
 def _patient(section: Section, report: Report) -> None:
@@ -64,7 +66,7 @@ def _patient(section: Section, report: Report) -> None:
 
 def tuned(router: RouterConfig) -> list[tuple[str, Any]]:
     """The words to write, with their values as the model has them."""
-    members = [(word, getattr(router, word)) for word in _WORDS]
+    members = [(word, getattr(router, word)) for word in (*_WORDS, "usevmac", "accept")]
     told = [(word, value) for word, value in members if value != _DEFAULTS[word]]
     for word, lead in _FOLLOWERS.items():
         if getattr(router, word) != getattr(router, lead):

@@ -160,6 +160,21 @@ ROUTER = (
         "A master sends one more advertisement before it yields to a higher priority, so that "
         "a winner that has been master all along announces its addresses again.",
         origin="keepalived", bare=True),
+    row("R", "usevmac", "interface", "no",
+        "Give the addresses the virtual MAC 00:00:5e:00:01:VRID (IPv6: 00:00:5e:00:02:VRID) on a "
+        "macvlan of this name; vrrp.VRID (vrrp6.VRID) unless given. The same on both directors.",
+        origin="keepalived", bare=True),
+    row("R", "vmacxmitbase", "yesno", "no",
+        "With usevmac: advertisements leave by the interface itself, with its own MAC. Unicast "
+        "needs it.",
+        origin="keepalived", bare=True),
+    row("R", "accept", "yesno", "yes",
+        "Whether this host itself answers on the addresses (ping, ssh). The services of virtual= "
+        "blocks always do.",
+        origin="keepalived", bare=True),
+    row("R", "noaccept", "yesno", "no",
+        "As accept=no. A director of priority 255 answers all the same.",
+        origin="keepalived", bare=True),
     row("R", "lease", "yesno", "yes",
         "Give addresses a limited lifetime in the kernel, so that they vanish when lvsd can't "
         "renew them.",

@@ -125,6 +125,10 @@ def _router_notes(router: Json, now: float) -> Iterator[str]:
     parts = router.get("priority_parts")
     if parts and router["priority"] != router["effective_priority"]:
         yield f"priority {router['effective_priority']}: {', '.join(parts)}"
+    if router.get("vmac"):
+        yield f"virtual MAC {router['vmac']} on {clean(router.get('vmac_interface'))}"
+    if not router.get("accept", True):
+        yield "the host itself does not answer on the addresses (noaccept)"
     heard = router.get("last_heard")
     if heard is not None and router["state"] != "master":
         yield f"last heard {router.get('last_heard_from')} {duration(now - heard)} ago"

@@ -47,6 +47,9 @@ class RouterStatus(msgspec.Struct, frozen=True, kw_only=True):
     notes: list[str] = []
     routes: list[str] = []
     rules: list[str] = []
+    vmac: str | None = None
+    vmac_interface: str | None = None
+    accept: bool = True
 
 
 class Stats(msgspec.Struct, frozen=True, kw_only=True):

@@ -40,6 +40,7 @@ _ARP_ETHERNET, _ARP_REQUEST = 1, 1
 _ICMPV6, _NA_TYPE, _NA_LINK_ADDRESS = 58, 136, 2
 _NA_ROUTER, _NA_OVERRIDE = 0x80000000, 0x20000000
 _ALL_NODES = IPv6Address("ff02::1")
+_VIRTUAL_MAC = b"\0\0\x5e\0"
 
 
 class Reason(enum.StrEnum):
@@ -195,6 +196,16 @@ def checksum(octets: bytes) -> int:
     while total > 0xFFFF:
         total = (total >> 16) + (total & 0xFFFF)
     return ~total & 0xFFFF
+
+
+def virtual_mac(vrid: int, family: Family) -> bytes:
+    """The MAC of a virtual router (RFC 5798 §7.3)."""
+    return _VIRTUAL_MAC + bytes((1 if family is Family.INET else 2, vrid))
+
+
+def is_virtual_mac(mac: bytes) -> bool:
+    """Whether a MAC is a virtual router's: then several hosts have it."""
+    return len(mac) == 6 and mac[:4] == _VIRTUAL_MAC and mac[4] in (1, 2)
 
 
 def gratuitous_arp(mac: bytes, address: IPAddress) -> bytes:

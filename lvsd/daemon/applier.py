@@ -186,6 +186,11 @@ class VipApplier:
         holding = self._holdings.get(key)
         return holding is None or holding.settled
 
+    def departing(self) -> set[IPAddress]:
+        """Addresses that the kernel still has from us and that are no longer wished."""
+        holdings = self._holdings.values()
+        return {v.address for h in holdings for v in h.held if v not in h.wish.vips}
+
     def deadline(self) -> float | None:
         """When the earliest retry is due."""
         return min((h.retry_at for h in self._holdings.values() if h.retry_at), default=None)

@@ -35,6 +35,8 @@ class Ears:
         self._loop = loop
         self._heard = heard
         self._wires: dict[Wire, VrrpSocket] = {}
+        #: The interface of the router by the name of its macvlan.
+        self._bases: dict[str, str] = {}
         self._listeners: dict[str, NeighbourListener] = {}
         self._refused: dict[Wire | str, str] = {}
 
@@ -45,8 +47,12 @@ class Ears:
     def fit(self, configs: Iterable[RouterConfig]) -> None:
         """Have exactly the VRRP sockets that these routers need on interfaces that exist."""
         needs: dict[Wire, list[RouterConfig]] = {}
+        self._bases = {}
         for config in configs:
             needs.setdefault((config.interface, config.family), []).append(config)
+            if config.usevmac and not config.peers:
+                needs[config.usevmac, config.family] = [config]
+                self._bases[config.usevmac] = config.interface
         for key in [k for k in self._wires if not self._fits(self._wires[k], needs.get(k, []))]:
             self._close(self._wires.pop(key))
         for key, routers in needs.items():
@@ -72,7 +78,7 @@ class Ears:
         for wire in self._wires.values():
             for got in wire.receive(limit):
                 event = routers.receive(
-                    wire.interface,
+                    self._bases.get(wire.interface, wire.interface),
                     got.payload,
                     source=got.source,
                     destination=got.destination,
@@ -110,8 +116,10 @@ class Ears:
             return
         vrids = {r.vrid for r in routers}
         multicast = any(not r.peers for r in routers)
+        # What comes from the virtual MAC reaches the raised macvlan only, all else its base.
+        sender = packet.virtual_mac(routers[0].vrid, family) if name in self._bases else b""
         try:
-            wire = VrrpSocket(name, index, family, vrids, multicast=multicast)
+            wire = VrrpSocket(name, index, family, vrids, multicast=multicast, sender=sender)
         except OSError as error:
             self._refuse(key, name, error)
             return

@@ -45,6 +45,9 @@ _FRAME = 2048
 _DESCRIPTOR = 3
 
 
+Remain = tuple[int, bytes]
+
+
 @dataclass(frozen=True, slots=True)
 class Packet:
     """A prebuilt advert. `source` and `destination` are packed; `source` b"" lets the kernel.
@@ -62,14 +65,16 @@ class Packet:
 class Ward:
     """What the guard must know about one router that holds its VIPs.
 
+    `interface` and `index` are where adverts are sent and heard, `neighbours` the interface where
+    announcements are. `mac` is ours alone, b"" where the others have the same (a virtual MAC).
     `deletions` are complete rtnetlink requests. `vips` are packed addresses whose announcement by
     somebody else relieves us. `filters` are assembled BPF programs by ethertype, `advert_filter`
-    the one of the raw socket. `limit` bounds the wait in seconds. `addresses` is how the advert's
-    sender is told from ourselves.
+    the one of the raw socket. `limit` bounds the wait in seconds.
     """
 
     interface: str
     index: int
+    neighbours: str
     family: int
     mac: bytes
     farewells: tuple[Packet, ...]
@@ -91,9 +96,13 @@ class Guard:
         self._briefing: bytes | None = None
         self._unsent: bytes | None = None
 
-    def update(self, wards: tuple[Ward, ...]) -> bool:
-        """Replace everything the guard knows. False: could not be told now, `retry` later."""
-        self._briefing = self._unsent = marshal.dumps((_UPDATE, tuple(map(astuple, wards))))
+    def update(self, wards: tuple[Ward, ...], remains: tuple[Remain, ...] = ()) -> bool:
+        """Replace everything the guard knows. False: could not be told now, `retry` later.
+
+        `remains` are netlink families and complete requests, sent when every VIP is gone.
+        """
+        told = (_UPDATE, tuple(map(astuple, wards)), remains)
+        self._briefing = self._unsent = marshal.dumps(told)
         return self.retry()
 
     def retry(self) -> bool:
@@ -190,9 +199,10 @@ def _main(sock: socket.socket) -> NoReturn:
             signal.signal(number, signal.SIG_IGN)
         os.setpgid(0, 0)
         _set_name(b"lvsd-guard")
-        wards = _wait(sock)
+        wards, remains = _wait(sock)
         if wards:
             _hand_over(wards)
+        _clear(remains)
         status = 0
     except OSError as error:
         os.write(2, f"lvsd-guard: {error}\n".encode())
@@ -200,9 +210,10 @@ def _main(sock: socket.socket) -> NoReturn:
         os._exit(status)
 
 
-def _wait(sock: socket.socket) -> tuple[Ward, ...]:
+def _wait(sock: socket.socket) -> tuple[tuple[Ward, ...], tuple[Remain, ...]]:
     """Block until main is dead; what it held then. Empty after an orderly end."""
     wards: tuple[Ward, ...] = ()
+    remains: tuple[Remain, ...] = ()
     quiet_until = 0.0
     while True:
         # Memory of this size is mapped afresh and only what is written to it costs anything.
@@ -211,34 +222,21 @@ def _wait(sock: socket.socket) -> tuple[Ward, ...]:
             break
         message: tuple[Any, ...] = marshal.loads(datagram)
         if message[0] == _RELEASE:
-            return ()
+            return (), ()
         if message[0] == _UPDATE:
-            wards = tuple(_ward(fields) for fields in message[1])
+            wards, remains = tuple(_ward(fields) for fields in message[1]), message[2]
         elif message[0] == _HANDOVER:
             quiet_until = message[1]
     # A main that is being replaced announced its absence; its heir holds the VIPs by then.
     while time.monotonic() < quiet_until:
         time.sleep(max(0.0, quiet_until - time.monotonic()))
-    return wards
+    return wards, remains
 
 
 def _ward(fields: tuple[Any, ...]) -> Ward:
-    *head, farewells, deletions, vips, filters, advert_filter, group, limit = fields
-    interface, index, family, mac = head
-    packets = tuple(Packet(*packet) for packet in farewells)
-    return Ward(
-        interface,
-        index,
-        family,
-        mac,
-        packets,
-        deletions,
-        vips,
-        filters,
-        advert_filter,
-        group,
-        limit,
-    )
+    values: dict[str, Any] = dict(zip(Ward.__slots__, fields, strict=True))
+    values["farewells"] = tuple(Packet(*packet) for packet in values["farewells"])
+    return Ward(**values)
 
 
 class _Watch:
@@ -255,7 +253,7 @@ class _Watch:
                 sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
                 self.frames.append(sock)
                 attach_code(sock, code)
-                sock.bind((ward.interface, protocol))
+                sock.bind((ward.neighbours, protocol))
 
     def say_farewell(self) -> None:
         """Priority 0, from the source the peers know."""
@@ -281,7 +279,7 @@ def _hand_over(wards: tuple[Ward, ...]) -> None:
     for _ in range(FAREWELLS):
         for watch in watches:
             watch.say_farewell()
-    netlink = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+    netlink = _netlink(socket.NETLINK_ROUTE)
     while watches:
         now = time.monotonic()
         for watch in watches:
@@ -295,6 +293,17 @@ def _hand_over(wards: tuple[Ward, ...]) -> None:
         if watches:
             wait = min(w.deadline for w in watches) - time.monotonic()
             select.select(ears, [], [], max(0.0, wait))
+
+
+def _clear(remains: tuple[Remain, ...]) -> None:
+    """What is left when nothing is served any more: macvlans, filters."""
+    for family, request in remains:
+        with contextlib.suppress(OSError), _netlink(family) as netlink:
+            netlink.send(request)
+
+
+def _netlink(family: int) -> socket.socket:
+    return socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, family)
 
 
 def _vrrp_socket(ward: Ward) -> socket.socket:
@@ -318,6 +327,7 @@ def _vrrp_socket(ward: Ward) -> socket.socket:
         sock.setsockopt(level, socket.IPV6_MULTICAST_HOPS, 255)
         sock.setsockopt(level, socket.IPV6_MULTICAST_LOOP, 0)
         sock.setsockopt(level, socket.IPV6_MULTICAST_IF, ward.index)
+        sock.setsockopt(level, 78, 1)  # IPV6_FREEBIND: a macvlan has no address of its own
         if ward.group:
             sock.setsockopt(level, socket.IPV6_JOIN_GROUP, mreq)
     return sock

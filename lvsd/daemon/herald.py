@@ -27,7 +27,7 @@ class Herald:
 
     def advertise(self, vr: VirtualRouter, priority: int) -> str:
         """Send one advert to each destination; "" or why the kernel did not take it."""
-        wire = self._ears.wire(vr.config.interface, vr.config.family)
+        wire = self._ears.wire(vr.config.outgoing, vr.config.family)
         if wire is None or vr.source is None:
             return ""  # a fault that the router knows of
         advert = advertisement(vr, priority)

@@ -142,6 +142,9 @@ class RouterStatus(msgspec.Struct, frozen=True):
     notes: list[str] = []
     routes: list[str] = []
     rules: list[str] = []
+    vmac: str | None = None
+    vmac_interface: str | None = None
+    accept: bool = True
 
 
 class RouterStates(Message, frozen=True):

@@ -12,11 +12,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lvsd import log
-from lvsd.core.model import Family, IPAddress, Pace, RouterConfig, Track, TrackKind, Vip
+from lvsd.core.model import IPAddress, Pace, RouterConfig, Track, TrackKind, Vip
 from lvsd.core.vrrp import (
     AdvertReceived,
     AdvertRejected,
@@ -46,6 +46,9 @@ from lvsd.daemon.guard import Guard
 from lvsd.daemon.herald import Herald
 from lvsd.daemon.paths import Paths
 from lvsd.daemon.recorder import Recorder
+from lvsd.daemon.screen import Screen
+from lvsd.daemon.surroundings import Surroundings, interfaces_of, vips_of
+from lvsd.daemon.vmacs import Vmacs
 from lvsd.daemon.wards import Wards
 from lvsd.linux.link import BoundAddress, Links
 from lvsd.linux.route import RouteSocket
@@ -62,13 +65,16 @@ class Routers:
         self.core = VirtualRouters()
         self._recorder = recorder or Recorder()
         self.links = Links(self)
+        self._surroundings = Surroundings(self.links)
         self._observer = observer
         self._kernel = RouteSocket()
         self._loop = asyncio.get_running_loop()
         self._chronicle = Chronicle(observer, self._loop.time)
         self._paths = Paths(self.links, self._kernel, self._chronicle.complain, self._doubt)
         self._applier = VipApplier(self.links, self._kernel, self._report, self._paths)
-        self._wards = Wards(guard, self.links, self._applier)
+        self._vmacs = Vmacs(self.links, self._kernel, self._report, self._wake_soon)
+        self._screen = Screen()
+        self._wards = Wards(guard, self.links, self._applier, self._vmacs, self._screen)
         self._ears = Ears(self.links, self._loop, self._wake)
         self._herald = Herald(self.links, self._ears, self._loop)
         self._inbox: deque[tuple[Key | None, Event]] = deque()
@@ -91,14 +97,14 @@ class Routers:
 
     def configure(self, configs: Sequence[RouterConfig]) -> None:
         """Take a new configuration, whole."""
-        sources = {c.key: self._source(c) for c in configs}
+        sources = {c.key: self._surroundings.source(c) for c in configs}
         self._wake()  # what is due under the old configuration comes first
         now = self._loop.time()
         self.core, effects = self._recorder.configure(self.core, configs, sources, now)
         self._perform(effects)
         self._ears.fit(vr.config for vr in self.core.routers.values())
         self._paths.watch(vr.config for vr in self.core.routers.values())
-        for name in _interfaces(configs):
+        for name in interfaces_of(configs):
             self._tell_interface(name)
         self._run()
 
@@ -142,7 +148,7 @@ class Routers:
     def links_dumped(self) -> None:
         """Everything may be different."""
         self._applier.links_dumped()
-        self._touched |= _interfaces(vr.config for vr in self.core.routers.values())
+        self._touched |= interfaces_of(vr.config for vr in self.core.routers.values())
         self._wake_soon()
 
     def monitor_lost(self, error: str) -> None:
@@ -159,6 +165,11 @@ class Routers:
         self._applier.wish({}, self._loop.time())
         return self._applier.deadline() is None
 
+    def put_away(self) -> None:
+        """Remove what served the addresses, which are gone."""
+        self._vmacs.put_away()
+        self._screen.put_away()
+
     def close(self) -> None:
         """Give everything back. Addresses stay as they are."""
         self._abandoned = True
@@ -173,7 +184,10 @@ class Routers:
 
     def notes(self, key: Key) -> list[str]:
         """What a router lacks in the kernel, in words."""
-        return [*self._paths.notes(key)]
+        lacks = [*self._paths.notes(key)]
+        if self._screen.problem and not self.core.routers[key].config.accepts:
+            lacks.append(f"noaccept is not kept: {self._screen.problem}")
+        return lacks
 
     def counters(self, vr: VirtualRouter) -> Mapping[str, int]:
         """What the socket of a router counted, shared by the routers of interface and family."""
@@ -252,8 +266,15 @@ class Routers:
 
     def _settle(self) -> None:
         """Bring what must be true in line with the wish: guard, addresses, sockets, newcomers."""
-        desired = self.core.desired()
+        desired, now = self.core.desired(), self._loop.time()
+        configs = [vr.config for vr in self.core.routers.values()]
+        self._vmacs.fit(configs, now)
+        self._screen.fit(configs, now)
         self._wards.tell(self.core.routers, desired)
+        for key in [key for key, vips in desired.items() if vips]:
+            self._vmacs.rise(key, now)
+        hidden = {v.address for c in configs if not c.accepts for v in desired[c.key]}
+        self._screen.cover(hidden, now)
         if desired != self._desired:
             for key, vips in self._desired.items():
                 gone = {v.address for v in vips} - {v.address for v in desired.get(key, ())}
@@ -265,8 +286,11 @@ class Routers:
                 key: Wish(desired[key], lease_seconds(vr.config), desired_paths(vr))
                 for key, vr in self.core.routers.items()
             },
-            self._loop.time(),
+            now,
         )
+        self._screen.uncover(self._applier.departing, now)
+        settled = self._applier.settled
+        self._vmacs.lower(key for key, vips in desired.items() if not vips and settled(key))
         for key, vr in self.core.routers.items():
             # MASTER came and went within one batch: the applier saw no wish and has no news.
             if vr.holding and not desired[key] and self._applier.settled(key):
@@ -293,7 +317,7 @@ class Routers:
             self._introduced.add(key)
             config = self.core.routers[key].config
             lease = lease_seconds(config)
-            self._applier.adopt(key, _vips(config), lease=lease)
+            self._applier.adopt(key, vips_of(config), lease=lease)
             self._acquaint(key, config)
             self._inbox.append((key, Startup(time.clock_gettime(time.CLOCK_BOOTTIME))))
         # One that was wanted back while it stopped has begun by itself, with what its
@@ -309,14 +333,16 @@ class Routers:
         self._inbox.extend((key, told) for told in self._tracks.values())
         for track in config.tracks:
             if track.kind is TrackKind.INTERFACE:
-                up, exists = self._link(track.name)
+                up, exists = self._surroundings.link(track.name)
                 self._inbox.append((key, TrackChanged(track, up, exists=exists)))
-        self._inbox.append((key, LinkChanged(*self._link(config.interface))))
-        self._inbox.append((key, SourceChanged(self._source(config))))
+        self._inbox.append((key, LinkChanged(*self._surroundings.link(config.interface))))
+        self._inbox.append((key, SourceChanged(self._surroundings.source(config))))
         self._inbox.append((key, ServicesReady(self._ready)))
+        self._vmacs.acquaint(key)
 
     def _rearm(self) -> None:
-        dues = (self.core.next_deadline(), self._applier.deadline())
+        appliers = (self._applier, self._vmacs, self._screen)
+        dues = (self.core.next_deadline(), *(applier.deadline() for applier in appliers))
         self._timer.arm(min((d for d in dues if d is not None), default=None))
 
     def _on_timer(self) -> None:
@@ -330,6 +356,7 @@ class Routers:
             vr = self.core.routers.get(key)
             match effect:
                 case SendAdvert(priority):
+                    self._vmacs.rise(key, self._loop.time())
                     if vr is not None and (error := self._herald.advertise(vr, priority)):
                         self._chronicle.complain(key, "advert_failed", error)
                 case RefreshLease():
@@ -354,41 +381,11 @@ class Routers:
     def _tell_interface(self, name: str) -> None:
         """Link, source and interface tracks of the routers concerned."""
         self._ears.fit(vr.config for vr in self.core.routers.values())
-        up, exists = self._link(name)
+        up, exists = self._surroundings.link(name)
         for key, vr in self.core.routers.items():
             if vr.config.interface == name:
                 self._inbox.append((key, LinkChanged(up, exists)))
-                self._inbox.append((key, SourceChanged(self._source(vr.config))))
+                self._inbox.append((key, SourceChanged(self._surroundings.source(vr.config))))
             for track in vr.config.tracks:
                 if track.kind is TrackKind.INTERFACE and track.name == name:
                     self._inbox.append((key, TrackChanged(track, up, exists=exists)))
-
-    def _link(self, name: str) -> tuple[bool, bool]:
-        """Whether an interface is up, and whether there is one."""
-        interface = self.links.interface(name)
-        return interface is not None and interface.up, interface is not None
-
-    def _source(self, config: RouterConfig) -> IPAddress | None:
-        if config.source is not None:
-            found = self.links.find(config.interface, config.source)
-            return None if found is None else config.source
-        vips = {v.address for v in _vips(config)}
-        return self.links.source(config.interface, Family(config.family), vips)
-
-
-def _vips(config: RouterConfig) -> tuple[Vip, ...]:
-    return (*config.addresses, *config.excluded)
-
-
-def _interfaces(configs: Iterable[RouterConfig]) -> set[str]:
-    """The interfaces that routers run on or track."""
-    names = set()
-    for config in configs:
-        names.add(config.interface)
-        names.update(t.name for t in config.tracks if t.kind is TrackKind.INTERFACE)
-    return names
-
-
-def wall_clock(at: float) -> float:
-    """A reading of the loop's clock as Unix time."""
-    return time.time() - time.monotonic() + at

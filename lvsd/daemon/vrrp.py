@@ -27,12 +27,6 @@ from lvsd.core.vrrp import (
     Resume,
     Shutdown,
     StepDown,
-    alarms,
-    checksum_reading,
-    counters,
-    effective_priority,
-    notes,
-    priority_parts,
     relief_timeout,
     reported_state,
 )
@@ -56,8 +50,9 @@ from lvsd.daemon.messages import (
 )
 from lvsd.daemon.options import RunOptions
 from lvsd.daemon.recorder import Recorder
-from lvsd.daemon.routers import Routers, wall_clock
+from lvsd.daemon.routers import Routers
 from lvsd.daemon.runtime import Runtime, RuntimeRefused, Stopgap
+from lvsd.daemon.states import router_status
 from lvsd.daemon.systemd import Systemd
 from lvsd.daemon.warden import Warden
 from lvsd.linux.precedence import take_precedence
@@ -313,6 +308,7 @@ class Main:
         self._stopgap.shut()
         self._warden.close()
         if self._guard.alive and released:
+            self._routers.put_away()
             self._guard.release()
         # Else the guard takes our end for a death and removes what we could not.
         self._routers.close()
@@ -342,34 +338,8 @@ class Main:
 
     def _states(self) -> list[RouterStatus]:
         return [
-            RouterStatus(
-                name=vr.config.name,
-                interface=vr.config.interface,
-                vrid=vr.config.vrid,
-                family=vr.config.family.name.lower(),
-                version=vr.config.version,
-                state=reported_state(vr),
-                reason=vr.reason,
-                since=self._since if vr.since is None else wall_clock(vr.since),
-                priority=vr.config.priority,
-                effective_priority=effective_priority(vr),
-                master=None if vr.master is None else str(vr.master),
-                addresses=[str(v) for v in (*vr.config.addresses, *vr.config.excluded)],
-                counters={**counters(vr), **self._routers.counters(vr)},
-                priority_parts=list(priority_parts(vr)),
-                last_heard=None if vr.advert_at is None else wall_clock(vr.advert_at),
-                last_heard_from=None if vr.heard_from is None else str(vr.heard_from),
-                peer_addresses_differ=[str(address) for address in vr.theirs],
-                checksum_reading=checksum_reading(vr),
-                notes=[
-                    *alarms(vr, asyncio.get_running_loop().time()),
-                    *notes(vr),
-                    *self._routers.notes(key),
-                ],
-                routes=[str(route) for route in vr.config.routes],
-                rules=[str(rule) for rule in vr.config.rules],
-            )
-            for key, vr in self._routers.core.routers.items()
+            router_status(vr, self._routers, self._since)
+            for vr in self._routers.core.routers.values()
         ]
 
     def _status_line(self) -> str:

@@ -6,6 +6,7 @@ of changes, and told before the kernel is asked for the VIPs.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
@@ -24,7 +25,9 @@ from lvsd.core.vrrp import (
     relief_timeout,
 )
 from lvsd.daemon.applier import VipApplier
-from lvsd.daemon.guard import Guard, Packet, Ward
+from lvsd.daemon.guard import Guard, Packet, Remain, Ward
+from lvsd.daemon.screen import Screen
+from lvsd.daemon.vmacs import Vmacs
 from lvsd.linux import bpf
 from lvsd.linux.link import Interface, Links
 
@@ -32,10 +35,15 @@ from lvsd.linux.link import Interface, Links
 class Wards:
     """Keeps the guard's picture exact; it costs a comparison while nothing changes."""
 
-    def __init__(self, guard: Guard, links: Links, applier: VipApplier) -> None:
+    def __init__(
+        self, guard: Guard, links: Links, applier: VipApplier, vmacs: Vmacs, screen: Screen
+    ) -> None:
         self._guard = guard
         self._links = links
         self._applier = applier
+        self._vmacs = vmacs
+        self._screen = screen
+        self._remains: tuple[Remain, ...] = ()
         self._wards: dict[Key, tuple[tuple[Any, ...], Ward]] = {}
 
     def tell(
@@ -45,23 +53,25 @@ class Wards:
         wards: dict[Key, tuple[tuple[Any, ...], Ward]] = {}
         changed = False
         for key, vr in routers.items():
-            interface = self._links.interface(vr.config.interface)
+            interface = self._links.interface(vr.config.outgoing)
             vips = desired.get(key, ())
             if interface is None or (not vips and vr.state is not State.MASTER):
                 continue
-            facts = (vr.config, vr.source, interface, vips, self._applier.revision)
+            lowering = self._vmacs.lowering(key)
+            facts = (vr.config, vr.source, interface, vips, self._applier.revision, lowering)
             known = self._wards.get(key)
             if known is None or known[0] != facts:
-                ward = make_ward(
-                    vr, interface, self._applier.deletions(key, vips, desired_paths(vr))
-                )
+                deletions = self._applier.deletions(key, vips, desired_paths(vr))
+                ward = make_ward(vr, interface, deletions + lowering)
                 changed = changed or known is None or known[1] != ward
                 known = (facts, ward)
             wards[key] = known
-        changed = changed or wards.keys() != self._wards.keys()
-        self._wards = wards
+        links = ((socket.NETLINK_ROUTE, request) for request in self._vmacs.removals())
+        remains = (*links, *self._screen.remains())
+        changed = changed or wards.keys() != self._wards.keys() or remains != self._remains
+        self._wards, self._remains = wards, remains
         if changed:
-            self._guard.update(tuple(ward for _, ward in wards.values()))
+            self._guard.update(tuple(ward for _, ward in wards.values()), remains)
         else:
             self._guard.retry()
 
@@ -79,10 +89,11 @@ def make_ward(vr: VirtualRouter, interface: Interface, deletions: tuple[bytes, .
         filters.append((bpf.ETH_P_IPV6, bpf.assemble(bpf.na_filter(ipv6))))
     own = bpf.vrrp_filter([config.vrid], ipv4=config.family is Family.INET)
     return Ward(
-        interface=config.interface,
+        interface=interface.name,
         index=interface.index,
+        neighbours=config.usevmac or config.interface,
         family=int(config.family),
-        mac=interface.mac,
+        mac=b"" if config.usevmac else interface.mac,
         farewells=_farewells(vr),
         deletions=deletions,
         vips=tuple(v.packed for v in vips),

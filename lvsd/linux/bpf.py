@@ -30,6 +30,9 @@ ETH_P_ARP = 0x0806
 ETH_P_IPV6 = 0x86DD
 _ICMPV6 = 58
 _NEIGHBOUR_ADVERTISEMENT = 136
+#: SKF_LL_OFF of linux/filter.h: offsets from here on are in the Ethernet header.
+_LINK_LAYER = 0xFFE00000
+_SENDER = 6
 # Offsets in an Ethernet frame: the sender address of ARP; next header, type and target of NA.
 _ARP_SENDER = 14 + 14
 _NEXT_HEADER = 14 + 6
@@ -37,13 +40,27 @@ _ICMPV6_TYPE = 14 + 40
 _NA_TARGET = 14 + 40 + 8
 
 
-def vrrp_filter(vrids: Iterable[int], *, ipv4: bool) -> list[Instruction]:
-    """Accept adverts for these VRIDs only.
+def vrrp_filter(vrids: Iterable[int], *, ipv4: bool, sender: bytes = b"") -> list[Instruction]:
+    """Accept adverts for these VRIDs only; with `sender` those from this MAC only.
 
     Raw IPv4 sockets hand the filter the IP header too, raw IPv6 ones start at the payload.
     """
     load = [(_LDX_MSH, 0, 0, 0), (_LD_B_X, 0, 0, 1)] if ipv4 else [(_LD_B, 0, 0, 1)]
-    return [*load, *_one_of(sorted(vrids)), _DROP]
+    return [*_from(sender), *load, *_one_of(sorted(vrids)), _DROP]
+
+
+def _from(sender: bytes) -> list[Instruction]:
+    if not sender:
+        return []
+    head, tail = struct.unpack("!IH", sender)
+    return [
+        (_LD_W, 0, 0, _LINK_LAYER + _SENDER),
+        (_JEQ, 1, 0, head),
+        _DROP,
+        (_LD_H, 0, 0, _LINK_LAYER + _SENDER + 4),
+        (_JEQ, 1, 0, tail),
+        _DROP,
+    ]
 
 
 def arp_filter(addresses: Iterable[IPv4Address]) -> list[Instruction]:

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from pyroute2 import AsyncIPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
+from lvsd.core import packet
 from lvsd.core.model import Family, IPAddress
 from lvsd.linux.monitor import DELADDR, DELLINK, NEWADDR, NEWLINK, Monitor
 from lvsd.linux.rtnl import FOREVER, PROTOCOL_VRRP
@@ -48,7 +49,9 @@ class Interface:
     """One interface. `up` means administratively up with a carrier; `arp` that it resolves.
 
     `master` is the index of the bridge, bond or VRF it belongs to, 0 for none. `table` is the
-    routing table where it is a VRF itself, else 0.
+    routing table where it is a VRF itself, else 0. `raised` is administratively up alone. `kind`
+    is the kernel's (`macvlan`), "" for hardware; `mode` a macvlan's. `parent` is the index of the
+    interface below, 0 for none.
     """
 
     name: str
@@ -58,6 +61,10 @@ class Interface:
     arp: bool
     master: int = 0
     table: int = 0
+    raised: bool = False
+    kind: str = ""
+    mode: str = ""
+    parent: int = 0
 
 
 class Listener(Protocol):
@@ -92,6 +99,9 @@ class Links:
         self._found: dict[tuple[int, IPAddress], BoundAddress] = {}
         self._monitor: Monitor | None = None
         self._requests: AsyncIPRoute | None = None
+        self._readable = asyncio.Event()
+        #: The error that `catch_up` met, for `watch` to deal with.
+        self._overrun: OSError | None = None
         self._followers: Mapping[int, Callable[[Any], Iterable[str]]] = {
             NEWLINK: self._link_added,
             DELLINK: self._link_removed,
@@ -104,8 +114,13 @@ class Links:
         return self._interfaces.get(self._index.get(name, 0))
 
     def ours(self, mac: bytes) -> bool:
-        """Whether an interface of this network namespace, whichever, has this MAC."""
-        return any(mac) and any(mac == interface.mac for interface in self._interfaces.values())
+        """Whether an interface of this network namespace, whichever, has this MAC.
+
+        A virtual router's is not ours alone.
+        """
+        if not any(mac) or packet.is_virtual_mac(mac):
+            return False
+        return any(mac == interface.mac for interface in self._interfaces.values())
 
     def exists(self, index: int) -> bool:
         """Whether there is an interface of that index, under whatever name."""
@@ -162,6 +177,7 @@ class Links:
 
     async def _read(self) -> None:
         self.close()
+        self._overrun = None
         # Events first, dump second: a change in between is seen twice rather than never.
         self._monitor = Monitor()
         self._requests = AsyncIPRoute()
@@ -191,6 +207,17 @@ class Links:
                 await asyncio.sleep(delay)
                 delay = min(2 * delay, _REOPEN_DELAY_MAX)
 
+    def catch_up(self) -> None:
+        """Follow what is queued now: what was asked on another socket and acknowledged is in it."""
+        if self._monitor is None or self._overrun is not None:
+            return
+        try:
+            for message in self._monitor.receive():
+                self._take(message)
+        except OSError as error:
+            self._overrun = error
+            self._readable.set()
+
     def close(self) -> None:
         """Give both sockets back."""
         for opened in (self._monitor, self._requests):
@@ -202,12 +229,14 @@ class Links:
         monitor, loop = self._monitor, asyncio.get_running_loop()
         if monitor is None:
             return
-        readable, descriptor = asyncio.Event(), monitor.fileno()
+        readable, descriptor = self._readable, monitor.fileno()
         loop.add_reader(descriptor, readable.set)
         try:
             while True:
                 await readable.wait()
                 readable.clear()
+                if self._overrun is not None:
+                    raise self._overrun
                 for message in monitor.receive():
                     self._take(message)
         finally:
@@ -233,6 +262,10 @@ class Links:
             arp=not flags & _IFF_NOARP,
             master=message.get("master") or 0,
             table=_vrf_table(message.get("linkinfo")),
+            raised=bool(flags & _IFF_UP),
+            kind=message.get(("linkinfo", "kind")) or "",
+            mode=message.get(("linkinfo", "data", "macvlan_mode")) or "",
+            parent=message.get("link") or 0,
         )
         old = self._interfaces.get(index)
         if old == interface:

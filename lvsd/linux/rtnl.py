@@ -55,10 +55,10 @@ def new_address(vip: Vip, index: int, lease: int | None) -> AddressRequest:
     flags = _F_NODAD if ipv6 else 0
     attributes = _local(vip.address)
     if vip.label:
-        attributes += _attribute(_IFA_LABEL, vip.label.encode() + b"\0")
-    attributes += _attribute(_IFA_CACHEINFO, _CACHEINFO.pack(preferred, seconds, 0, 0))
-    attributes += _attribute(_IFA_FLAGS, struct.pack("=I", flags))
-    attributes += _attribute(_IFA_PROTO, bytes([PROTOCOL_VRRP]))
+        attributes += attribute(_IFA_LABEL, vip.label.encode() + b"\0")
+    attributes += attribute(_IFA_CACHEINFO, _CACHEINFO.pack(preferred, seconds, 0, 0))
+    attributes += attribute(_IFA_FLAGS, struct.pack("=I", flags))
+    attributes += attribute(_IFA_PROTO, bytes([PROTOCOL_VRRP]))
     return _request(NEWADDR, _CREATE | _REPLACE, vip, index, attributes)
 
 
@@ -163,10 +163,11 @@ def _request(kind: int, flags: int, vip: Vip, index: int, attributes: bytes) -> 
 
 
 def _local(address: IPAddress) -> bytes:
-    return _attribute(_IFA_LOCAL, address.packed) + _attribute(_IFA_ADDRESS, address.packed)
+    return attribute(_IFA_LOCAL, address.packed) + attribute(_IFA_ADDRESS, address.packed)
 
 
-def _attribute(kind: int, value: bytes) -> bytes:
+def attribute(kind: int, value: bytes) -> bytes:
+    """A netlink attribute, padded; attributes nest as values (linux/netlink.h)."""
     padding = -len(value) % 4
     return struct.pack("=HH", 4 + len(value), kind) + value + bytes(padding)
 

@@ -40,6 +40,7 @@ _LARGEST = 65535
 _IP_PKTINFO = 8
 _IP_MULTICAST_ALL = 49
 _IPV6_MULTICAST_ALL = 29
+_IPV6_FREEBIND = 78
 _IN_PKTINFO = struct.Struct("@i4s4s")
 _IN6_PKTINFO = struct.Struct("@16si")
 
@@ -67,6 +68,7 @@ class VrrpSocket:
     """The raw socket of one interface and family. Raises OSError when it cannot be opened.
 
     `vrids` are the virtual routers heard. `multicast` False leaves the group alone (unicast).
+    `sender` limits it to frames from this MAC: a macvlan gets what its base gets, too.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class VrrpSocket:
         vrids: Collection[int],
         *,
         multicast: bool = True,
+        sender: bytes = b"",
     ) -> None:
         self.interface = interface
         self.index = index
@@ -87,7 +90,8 @@ class VrrpSocket:
         self.last_error = ""
         self._socket = socket.socket(family, socket.SOCK_RAW | socket.SOCK_NONBLOCK, PROTOCOL)
         try:
-            bpf.attach(self._socket, bpf.vrrp_filter(vrids, ipv4=family is Family.INET))
+            ipv4 = family is Family.INET
+            bpf.attach(self._socket, bpf.vrrp_filter(vrids, ipv4=ipv4, sender=sender))
             self._prepare()
         except OSError:
             self._socket.close()
@@ -182,6 +186,8 @@ class VrrpSocket:
         sock.setsockopt(ip, socket.IPV6_MULTICAST_LOOP, 0)
         sock.setsockopt(ip, _IPV6_MULTICAST_ALL, 0)
         sock.setsockopt(ip, socket.IPV6_MULTICAST_IF, self.index)
+        # A macvlan sends from the link-local address of its base, which it has not itself.
+        sock.setsockopt(ip, _IPV6_FREEBIND, 1)
         sock.setsockopt(ip, socket.IPV6_RECVPKTINFO, 1)
         sock.setsockopt(ip, socket.IPV6_RECVHOPLIMIT, 1)
         if self.multicast:

@@ -17,6 +17,7 @@ from lvsd.core.vrrp import (
     State,
     VipsBound,
     VirtualRouter,
+    VmacChanged,
     next_deadline,
     step,
 )
@@ -62,6 +63,8 @@ class Bench:
 
 def backup(**changes) -> Bench:
     bench = Bench(**changes)
+    if bench.vr.config.usevmac:
+        bench.do(VmacChanged(""))
     bench.do(Startup())
     assert bench.state is State.BACKUP
     return bench

@@ -27,7 +27,7 @@ vip = Vip(ip_address("10.77.0.100"), 32)
 kernel = rtnl.AddressSocket()
 assert kernel.send([rtnl.new_address(vip, index, 30)]) == [0]
 ward = guard_process.Ward(
-    interface="eth0", index=index, family=2, mac=bytes.fromhex("020000770001"),
+    interface="eth0", index=index, neighbours="eth0", family=2, mac=bytes.fromhex("020000770001"),
     farewells=(guard_process.Packet(ip_address("224.0.0.18").packed, b"", bytes(20)),),
     deletions=(rtnl.delete_address(vip, index).message,),
     vips=(vip.address.packed,),

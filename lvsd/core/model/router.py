@@ -122,10 +122,12 @@ class RouterConfig:
     `lowerprionoadvert` lets a MASTER not answer a lower bidder, `higherpriosendadvert` False lets
     it yield to a higher one without a last advert. `unicastttl` is the TTL or hop limit of unicast
     adverts, `peer_ttls` what is accepted from peers with a range; `checkunicastsrc` False accepts
-    unicast adverts from others than peers. Nothing begins before `delayafterboot` seconds of
-    uptime. `notify` and its kin are programs with their arguments, run as `scriptuser`. An
-    interface is down or up once it has been so for `interfacedowndelay` or `interfaceupdelay`
-    seconds.
+    unicast adverts from others than peers. `usevmac` is the macvlan that carries the virtual MAC,
+    "" for none; the addresses have it as `dev`. With `vmacxmitbase` adverts leave by `interface`
+    all the same. `accept` False keeps the host itself from answering on the addresses. Nothing
+    begins before `delayafterboot` seconds of uptime. `notify` and its kin are programs with their
+    arguments, run as `scriptuser`. An interface is down or up once it has been so for
+    `interfacedowndelay` or `interfaceupdelay` seconds.
     """
 
     name: str
@@ -163,6 +165,9 @@ class RouterConfig:
     unicastttl: int = 255
     peer_ttls: tuple[PeerTtl, ...] = ()
     checkunicastsrc: bool = True
+    usevmac: str = ""
+    vmacxmitbase: bool = False
+    accept: bool = True
     delayafterboot: float = 0.0
     interfacedowndelay: float = 0.0
     interfaceupdelay: float = 0.0
@@ -184,6 +189,16 @@ class RouterConfig:
     def key(self) -> tuple[str, int, Family]:
         """Identity: interface, VRID and family."""
         return (self.interface, self.vrid, self.family)
+
+    @property
+    def accepts(self) -> bool:
+        """Whether the host itself answers on the addresses; their owner does in any case."""
+        return self.accept or self.priority == 255
+
+    @property
+    def outgoing(self) -> str:
+        """The interface that adverts leave by."""
+        return self.interface if self.vmacxmitbase else self.usevmac or self.interface
 
 
 @dataclass(frozen=True, slots=True)

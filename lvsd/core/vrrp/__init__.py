@@ -38,6 +38,7 @@ from lvsd.core.vrrp.events import (
     VipsFailed,
     VipsLost,
     VipsReleased,
+    VmacChanged,
 )
 from lvsd.core.vrrp.explanation import checksum_advice, checksum_reading, notes, priority_parts
 from lvsd.core.vrrp.group import Effects, Key, VirtualRouters
@@ -96,6 +97,7 @@ __all__ = [
     "VipsReleased",
     "VirtualRouter",
     "VirtualRouters",
+    "VmacChanged",
     "advertisement",
     "alarms",
     "checksum_advice",

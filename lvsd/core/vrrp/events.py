@@ -85,6 +85,16 @@ class SourceChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class VmacChanged:
+    """How it stands with the macvlan of `usevmac=`: None while it is not there, "" when it is.
+
+    Any other text is why it can't be, and a fault.
+    """
+
+    problem: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class VipsBound:
     """The kernel confirmed that everything in `desired` is bound. Repeating it is harmless.
 
@@ -182,6 +192,7 @@ Event = (
     | NeighbourAnnounced
     | LinkChanged
     | SourceChanged
+    | VmacChanged
     | VipsBound
     | VipsReleased
     | VipsFailed

@@ -53,6 +53,7 @@ from lvsd.core.vrrp.events import (
     VipsFailed,
     VipsLost,
     VipsReleased,
+    VmacChanged,
 )
 from lvsd.core.vrrp.mastership import (
     master_deadline,
@@ -77,7 +78,7 @@ from lvsd.core.vrrp.timers import (
     skew_time,
 )
 
-_Fact = LinkChanged | SourceChanged | TrackChanged | ServicesReady | ChildLost
+_Fact = LinkChanged | SourceChanged | TrackChanged | VmacChanged | ServicesReady | ChildLost
 
 
 def step(vr: VirtualRouter, event: Event, now: float) -> Stepped:
@@ -98,7 +99,14 @@ def _dispatch(vr: VirtualRouter, event: Event, now: float) -> Stepped:
     match event:
         case Startup(uptime=uptime):
             return _startup(vr, uptime, now)
-        case LinkChanged() | SourceChanged() | TrackChanged() | ServicesReady() | ChildLost():
+        case (
+            LinkChanged()
+            | SourceChanged()
+            | TrackChanged()
+            | VmacChanged()
+            | ServicesReady()
+            | ChildLost()
+        ):
             vr = noted(vr, event)
             if (holding := held_back(vr, event, now)) is not None:
                 return holding, ()
@@ -204,6 +212,8 @@ def _learn(vr: VirtualRouter, fact: _Fact) -> VirtualRouter:
             key = (track.kind, track.name)
             numbers = {**vr.numbers, key: number}
             return replace(vr, tracked={**vr.tracked, key: up}, numbers=numbers)
+        case VmacChanged(problem=problem):
+            return replace(vr, vmac=problem)
         case ServicesReady(ready=ready):
             return replace(vr, ready=ready)
     return replace(vr, child_lost=fact.lost)
@@ -262,6 +272,9 @@ def _reconfigured(vr: VirtualRouter, event: Reconfigured, now: float) -> Stepped
     vr = replace(vr, config=config)
     wished = {vip.address for vip in desired(vr)}
     vr = replace(vr, announced=tuple(a for a in vr.announced if a in wished))
+    if config.usevmac != old.config.usevmac:
+        # The addresses have another MAC from now on, which the neighbours must be told.
+        vr = replace(vr, vmac=None, announced=())
     if vr.adver_at is not None:
         vr = replace(vr, adver_at=min(vr.adver_at, now + config.advertint))
     if config.garpmasterrefresh != old.config.garpmasterrefresh:

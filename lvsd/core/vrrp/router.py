@@ -74,6 +74,8 @@ class VirtualRouter:
     pending: Mapping[str, tuple[bool, float]] = field(default_factory=dict)
     ready: bool = False
     child_lost: bool = False
+    #: The macvlan of `usevmac=` as `VmacChanged` told.
+    vmac: str | None = None
     group_fault: str = ""
 
     # INITIALIZE: the start is held (by startupdelay, by delayafterboot), the wait for services and
@@ -213,6 +215,8 @@ def own_faults(vr: VirtualRouter) -> tuple[str, ...]:
     elif vr.source is None:
         kind = "IPv4" if vr.config.family is Family.INET else "IPv6 link-local"
         found.append(f"interface {vr.config.interface} has no {kind} address to send from")
+    elif vr.config.usevmac and vr.vmac:
+        found.append(vr.vmac)
     for track in vr.config.tracks:
         if not track.weight and known(vr, track) is track.reverse:
             found.append(_fault_of(vr, track))
@@ -245,10 +249,13 @@ def known(vr: VirtualRouter, track: Track) -> bool | None:
 def waiting(vr: VirtualRouter) -> str:
     """What a faultless router still waits for before it leaves INITIALIZE, "" for nothing.
 
-    An explicit startupdelay and a delayafterboot are waited for in any case. The child's word on
+    The interface of a virtual MAC, an explicit startupdelay and a delayafterboot are waited for in
+    any case. The child's word on
     the services, and the first word of each script whose failure is a fault, are waited for within
     `patience_at`.
     """
+    if vr.config.usevmac and vr.vmac is None:
+        return f"waiting for interface {vr.config.usevmac}"
     if vr.hold_at is not None:
         return f"waiting for startupdelay of {vr.config.startupdelay:g} s"
     if vr.boot_at is not None:
