@@ -327,7 +327,8 @@ def _vrrp_socket(ward: Ward) -> socket.socket:
         sock.setsockopt(level, socket.IPV6_MULTICAST_HOPS, 255)
         sock.setsockopt(level, socket.IPV6_MULTICAST_LOOP, 0)
         sock.setsockopt(level, socket.IPV6_MULTICAST_IF, ward.index)
-        sock.setsockopt(level, 78, 1)  # IPV6_FREEBIND: a macvlan has no address of its own
+        if not ward.mac:
+            sock.setsockopt(level, 78, 1)  # IPV6_FREEBIND: a macvlan has no address of its own
         if ward.group:
             sock.setsockopt(level, socket.IPV6_JOIN_GROUP, mreq)
     return sock

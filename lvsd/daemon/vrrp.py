@@ -307,8 +307,9 @@ class Main:
         self._child.kill()
         self._stopgap.shut()
         self._warden.close()
-        if self._guard.alive and released:
+        if released:
             self._routers.put_away()
+        if self._guard.alive and released:
             self._guard.release()
         # Else the guard takes our end for a death and removes what we could not.
         self._routers.close()

@@ -86,6 +86,7 @@ class VrrpSocket:
         self.family = family
         self.vrids = frozenset(vrids)
         self.multicast = multicast
+        self.sender = sender
         self.counters = WireCounters()
         self.last_error = ""
         self._socket = socket.socket(family, socket.SOCK_RAW | socket.SOCK_NONBLOCK, PROTOCOL)
@@ -186,8 +187,9 @@ class VrrpSocket:
         sock.setsockopt(ip, socket.IPV6_MULTICAST_LOOP, 0)
         sock.setsockopt(ip, _IPV6_MULTICAST_ALL, 0)
         sock.setsockopt(ip, socket.IPV6_MULTICAST_IF, self.index)
-        # A macvlan sends from the link-local address of its base, which it has not itself.
-        sock.setsockopt(ip, _IPV6_FREEBIND, 1)
+        if self.sender:
+            # A macvlan sends from the link-local address of its base, which it has not itself.
+            sock.setsockopt(ip, _IPV6_FREEBIND, 1)
         sock.setsockopt(ip, socket.IPV6_RECVPKTINFO, 1)
         sock.setsockopt(ip, socket.IPV6_RECVHOPLIMIT, 1)
         if self.multicast:

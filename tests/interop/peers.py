@@ -103,7 +103,10 @@ class Peer:
 
 
 class Keepalived(Peer):
-    """Starts with the context; `more` is put into its instance as it is."""
+    """Starts with the context; `more` is put into its instance as it is.
+
+    `device` is the interface of its addresses, "" to let it choose.
+    """
 
     def __init__(
         self,
@@ -114,14 +117,16 @@ class Keepalived(Peer):
         priority: int = 100,
         interval: float = 1,
         more: str = "",
+        device: str = "eth0",
     ) -> None:
         super().__init__(network, director)
+        where = f" dev {device}" if device else ""
         text = KEEPALIVED.format(
             version=version,
             priority=priority,
             interval=interval,
             more=more,
-            addresses="\n".join(f"{address} dev eth0" for address in addresses),
+            addresses="\n".join(f"{address}{where}" for address in addresses),
         )
         (self.folder / "keepalived.conf").write_text(text)
 

@@ -115,7 +115,7 @@ def test_clients_know_one_mac_whoever_is_master_and_the_switch_follows(network, 
     network.eventually(lambda: second.state() == "master")
     network.eventually(lambda: port_of(network, MAC[family]) == "d2")
 
-    assert probe.longest_gap() < 0.2
+    assert probe.longest_gap() < 0.5
     assert neighbour(network, vip) == MAC[family]
     assert link(first, NAME[family]) is None
     assert senders(wire) == {MAC[family]}
@@ -150,7 +150,7 @@ def test_a_killed_main_is_relieved_and_its_guard_removes_the_macvlan(network, fa
     network.eventually(lambda: not first.holds(vip))
     network.eventually(lambda: link(first, NAME[family]) is None)
 
-    assert probe.longest_gap() < 0.3
+    assert probe.longest_gap() < 0.5
 
 
 def test_a_guard_of_a_backup_removes_the_macvlan_too(network):
@@ -238,7 +238,7 @@ def test_a_reload_without_the_word_moves_the_address_and_tells_the_neighbours(ne
     one.process.send_signal(signal.SIGHUP)
     network.eventually(lambda: neighbour(network, network.vip) == MAC[4])
     assert one.log.count("state=master") == 1
-    assert probe.longest_gap() < 0.2
+    assert probe.longest_gap() < 0.5
 
 
 def test_the_same_mac_from_another_port_is_a_second_owner(network):
@@ -267,7 +267,7 @@ def test_with_vmacxmitbase_adverts_have_the_interfaces_own_mac(network):
     network.eventually(lambda: second.state() == "master")
     network.eventually(lambda: not first.holds())
 
-    assert probe.longest_gap() < 0.3
+    assert probe.longest_gap() < 0.5
     wire = Capture(network.client)
     second.write(replace(router, peers=()))
     second.process.send_signal(signal.SIGHUP)
