@@ -67,8 +67,7 @@ def test_the_service_answers_where_the_host_is_silent(cluster: Cluster) -> None:
     first.wait_state("master")
     second.wait_state("backup")
     first.wait_judged()
-    listener = cluster.lab.spawn("dirA", [sys.executable, "-m", "http.server", "22"])
-    listener.wait_for("Serving")
+    cluster.lab.serve("dirA", "--port", 22)
     client = Client(cluster.lab, f"http://{VIP}/", "--interval", "20")
     client.answers(30)
 

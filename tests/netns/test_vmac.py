@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from ipaddress import ip_address
 
@@ -237,6 +238,8 @@ def test_a_reload_without_the_word_moves_the_address_and_tells_the_neighbours(ne
     one.write(config(network, version=3, advertint=0.2))
     one.process.send_signal(signal.SIGHUP)
     network.eventually(lambda: neighbour(network, network.vip) == MAC[4])
+    served_until = time.monotonic() + 0.5
+    network.eventually(lambda: time.monotonic() > served_until)
     assert one.log.count("state=master") == 1
     assert probe.longest_gap() < 0.5
 
