@@ -276,32 +276,46 @@ class ClientsFollow(Checker):
     """A client that hears every director sends to the one holder, once things have settled.
 
     Its cache has who announced an address last. What an entry is worth is not told from here, and
-    it has to age: while datagrams get lost by chance, and when the announcer leaves by itself. A
-    director that dies or stops when another one serves as well cannot have that one announce.
+    it has to age: while datagrams get lost by chance, when the announcer leaves by itself or
+    sleeps (it must listen, not speak), and when it yields behind a cut. A director that dies,
+    stops or can't make itself heard cannot have another one announce.
     """
 
     def __init__(self) -> None:
-        self._last: dict[tuple[Key, IPAddress], str] = {}
+        #: Who announced last, and in which of its masterships.
+        self._last: dict[tuple[Key, IPAddress], tuple[str, int]] = {}
 
     def announced(self, cluster: Cluster, node: Node, key: Key, addresses: Sequence) -> None:
         if node.link and not node.frozen:
-            self._last.update({(key, address): node.name for address in addresses})
+            count = _masterships(node, key)
+            self._last.update({(key, address): (node.name, count) for address in addresses})
 
     def after(self, cluster: Cluster) -> None:
-        for (key, address), name in [*self._last.items()]:
-            node = cluster.nodes[name]
-            vr = node.routers.routers.get(key)
-            present = node.up and node.link and vr is not None and vr.relieve_at is None
-            if not (present and cluster.network.quiet):
+        for (key, address), (name, count) in [*self._last.items()]:
+            if not self._tells(cluster, cluster.nodes[name], key, count):
                 del self._last[key, address]
         if cluster.now - cluster.disturbed_at <= patience(cluster):
             return
-        for (key, address), known in self._last.items():
+        for (key, address), (known, _) in self._last.items():
             holders = [n.name for n in cluster.nodes.values() if (key, address) in n.bound]
             assert len(holders) != 1 or holders == [known], (
                 f"undisturbed since {cluster.disturbed_at:.3f}, {holders[0]} holds {address} "
                 f"and the clients send to {known}"
             )
+
+    def _tells(self, cluster: Cluster, node: Node, key: Key, count: int) -> bool:
+        """Whether the announcer is still there, and has yielded to nobody who can't hear it."""
+        vr = node.routers.routers.get(key)
+        able = node.up and node.link and not node.paused
+        if vr is None or not able or _masterships(node, key) < count:
+            return False
+        whole = cluster.network.quiet and not any(cluster.network.cuts.values())
+        return vr.relieve_at is None and (whole or vr.state is State.MASTER)
+
+
+def _masterships(node: Node, key: Key) -> int:
+    """How often a router became MASTER since its node started."""
+    return node.routers.routers[key].counters.get("became_master", 0)
 
 
 class NoStorm(Checker):
