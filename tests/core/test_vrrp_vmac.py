@@ -20,7 +20,7 @@ from lvsd.core.vrrp import (
     faults,
     reported_state,
 )
-from tests.core.vrrp_world import VIP, Bench, backup, master
+from tests.core.vrrp_world import VIP, Bench, backup, config, master
 
 NAME = "vrrp.51"
 
@@ -98,3 +98,15 @@ def test_a_master_whose_addresses_change_their_mac_announces_them_again(before, 
     effects = bench.do(VipsBound())
 
     assert [effect.addresses for effect in effects if isinstance(effect, Announce)] == [(VIP,)]
+
+
+def test_adverts_leave_by_the_macvlan_unless_told_otherwise():
+    assert config().outgoing == "eth0"
+    assert config(usevmac=NAME).outgoing == NAME
+    assert config(usevmac=NAME, vmacxmitbase=True).outgoing == "eth0"
+
+
+def test_the_host_answers_on_the_addresses_if_told_so_or_if_it_owns_them():
+    assert config().accepts
+    assert not config(accept=False).accepts
+    assert config(accept=False, priority=255).accepts
