@@ -92,10 +92,10 @@ def test_the_host_is_silent_on_its_virtual_addresses_and_only_there(network, one
     for vip, own in ((network.vip, "10.77.0.1"), (network.vip6, "fd77::1")):
         probe = network.ping(vip)
         assert attempt(network, vip) == "silence"
-        assert not probe.stop()
+        assert not probe.replies()
         probe = network.ping(own)
         assert attempt(network, own) == "connected"
-        assert probe.stop()
+        assert probe.replies()
         assert resolved(network, vip)  # ARP and neighbour discovery go on
         assert attempt(network, vip, one.namespace) == "connected"  # the host itself may
 
@@ -127,7 +127,7 @@ def test_a_killed_main_leaves_no_table_and_no_moment_in_which_the_host_answers(n
     network.eventually(lambda: not table(one))
 
     assert not one.holds(network.vip6)
-    assert not probe.stop()
+    assert not probe.replies()
 
 
 def test_a_filter_emptied_by_others_is_made_again(network, one):
