@@ -62,6 +62,7 @@ def lvsd_conf(job: Job) -> str:
         lines += ["vrrp=VI_1", "\tinterface=eth0", f"\tvirtualrouterid={VRID}"]
         lines += [f"\tversion={job.version}", f"\tpriority={priorities}"]
         lines += [f"\tadvertint={job.advertint:g}", f"\taddress={VIP}"]
+        lines += ["\thigherpriosendadvert=yes"]
     for service, reals in job.farm():
         lines += [f"virtual={service}:80", *(f"\treal={real}:80 gate" for real in reals)]
         lines += ["\tservice=http", "\tnegotiatetimeout=5"]
@@ -71,7 +72,8 @@ def lvsd_conf(job: Job) -> str:
 
 def keepalived_conf(job: Job, node: str, priority_file: Path) -> str:
     """The job in keepalived's language; a number in `priority_file` is added to the priority."""
-    lines = ["global_defs {", f"  router_id {node}", f"  vrrp_version {job.version}", "}"]
+    lines = ["global_defs {", f"  router_id {node}", f"  vrrp_version {job.version}"]
+    lines += ["  vrrp_higher_prio_send_advert true", "}"]
     if job.advertint:
         lines += ["track_file added {", f'  file "{priority_file}"', "  init_file 0", "}"]
         lines += ["vrrp_instance VI_1 {", "  state BACKUP", "  interface eth0"]

@@ -209,6 +209,9 @@ def notes(count: int, failed: int) -> tuple[str, ...]:
         "`main killed`: SIGKILL to the main process. lvsd's speaks VRRP; keepalived's is a parent "
         "whose child then stops in order. `all killed`: SIGKILL to every process at once; "
         f"`no end`: both directors still had the VIP {WATCH_LEASE:g} s after the takeover.",
+        "Both yield with a last advert (`higherpriosendadvert=yes`, keepalived's "
+        "`vrrp_higher_prio_send_advert`): a master that was cut off without noticing would else "
+        "not learn that its clients have gone to the other one, and not announce itself again.",
         "`link down`: the master loses its carrier. `cable cut`: nothing gets through any more and "
         "the carrier stays, which for the network is the same as a loss of power.",
         "`stepdown`: keepalived has no such command; a tracked file takes 100 off its priority.",

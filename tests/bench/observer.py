@@ -137,7 +137,10 @@ class Observer:
         return bool(told) and told[-1]
 
     def outage(self, since: float, until: float) -> float:
-        """Seconds of the longest run of lost requests: its first to the next answered one."""
+        """Seconds of the longest run of lost requests: its first to the next answered one.
+
+        Infinite when the last request was lost as well: nobody knows when it would have ended.
+        """
         self.look()
         worst, lost = 0.0, 0.0
         for request in sorted(self.requests, key=lambda r: r.at):
@@ -147,7 +150,7 @@ class Observer:
                 lost = lost or request.at
             elif lost:
                 worst, lost = max(worst, request.at - lost), 0.0
-        return max(worst, until - lost) if lost else worst
+        return float("inf") if lost else worst
 
     def both(self, nodes: tuple[str, str], since: float, until: float) -> tuple[float, float]:
         """Seconds in which both directors had the VIP, and until when; inf if they still have."""

@@ -155,8 +155,9 @@ def test_main_alone_has_real_time_priority_and_locked_memory(service: None) -> N
 def test_the_sandbox_leaves_what_is_needed_and_no_more(service: None) -> None:
     status = Path(f"/proc/{main_pid()}/status").read_text()
     fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
-    cap_chown, cap_setgid, cap_setuid, cap_net_admin, cap_net_raw = 0, 6, 7, 12, 13
-    allowed = sum(1 << c for c in (cap_chown, cap_setgid, cap_setuid, cap_net_admin, cap_net_raw))
+    cap_chown, cap_kill, cap_setgid, cap_setuid, cap_net_admin, cap_net_raw = 0, 5, 6, 7, 12, 13
+    needed = (cap_chown, cap_kill, cap_setgid, cap_setuid, cap_net_admin, cap_net_raw)
+    allowed = sum(1 << c for c in needed)
 
     assert int(fields["CapBnd"], 16) == allowed
     assert int(fields["CapEff"], 16) & ~allowed == 0
