@@ -26,6 +26,7 @@ from dataclasses import astuple, dataclass
 from typing import Any, NoReturn
 
 from lvsd.linux.bpf import attach_code
+from lvsd.linux.precedence import be_real_time
 
 #: Seconds between a peer's advert and the end, unless its announcement comes first (rule 1).
 RELIEF_DELAY = 0.1
@@ -198,6 +199,7 @@ def _main(sock: socket.socket) -> NoReturn:
         for number in IGNORED:
             signal.signal(number, signal.SIG_IGN)
         os.setpgid(0, 0)
+        be_real_time()
         _set_name(b"lvsd-guard")
         wards, remains = _wait(sock)
         if wards:

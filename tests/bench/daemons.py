@@ -18,9 +18,16 @@ from pathlib import Path
 
 from lvsd.control.client import request
 from tests.lab.director import Director
-from tests.lab.topology import Process, Topology
+from tests.lab.family import children
+from tests.lab.topology import Process, Topology, wait_until
 
 VIP = "10.77.0.100"
+#: The priority of the processes that speak VRRP: what lvsd's unit gives it (LimitRTPRIO=).
+REAL_TIME = 1
+REAL_TIME_NOTE = (
+    f"What speaks VRRP has real-time priority {REAL_TIME} on both sides, as lvsd's unit gives it "
+    "(keepalived: `vrrp_rt_priority`), so that other work on the machine weighs less."
+)
 VRID = 51
 PRIORITIES = {"dirA": 150, "dirB": 100}
 SOURCES = {"dirA": "10.77.0.11", "dirB": "10.77.0.12"}
@@ -73,7 +80,7 @@ def lvsd_conf(job: Job) -> str:
 def keepalived_conf(job: Job, node: str, priority_file: Path) -> str:
     """The job in keepalived's language; a number in `priority_file` is added to the priority."""
     lines = ["global_defs {", f"  router_id {node}", f"  vrrp_version {job.version}"]
-    lines += ["  vrrp_higher_prio_send_advert true", "}"]
+    lines += ["  vrrp_higher_prio_send_advert true", f"  vrrp_rt_priority {REAL_TIME}", "}"]
     if job.advertint:
         lines += ["track_file added {", f'  file "{priority_file}"', "  init_file 0", "}"]
         lines += ["vrrp_instance VI_1 {", "  state BACKUP", "  interface eth0"]
@@ -106,6 +113,13 @@ class Lvsd:
 
     def start(self) -> None:
         self.director.start()
+        # Done here because not every root may raise the limit that lvsd would act on.
+        assert self.director.process is not None
+        main = self.director.process.pid
+        real_time(main, REAL_TIME)
+        wait_until(lambda: guards(main), 10, "the guard is there")
+        for guard in guards(main):
+            real_time(guard, REAL_TIME)
 
     def pids(self) -> list[int]:
         """Every process of the daemon."""
@@ -228,6 +242,17 @@ def library(folder: Path) -> Path:
     words = [compiler() or "cc", "-shared", "-fPIC", "-O2", "-o", str(made), str(source), "-ldl"]
     subprocess.run(words, check=True)
     return made
+
+
+def guards(main: int) -> list[int]:
+    """lvsd's guard, once it has its name."""
+    return [pid for pid, (name, _) in children(main).items() if name == "lvsd-guard"]
+
+
+def real_time(pid: int, priority: int) -> None:
+    """Give a process, not what it starts, a real-time priority."""
+    policy = os.SCHED_RR | os.SCHED_RESET_ON_FORK
+    os.sched_setscheduler(pid, policy, os.sched_param(priority))
 
 
 def family(pid: int) -> list[int]:

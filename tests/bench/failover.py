@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from tests.bench import lanes
-from tests.bench.daemons import DAEMONS, PRIORITIES, Daemon, Job
+from tests.bench.daemons import DAEMONS, PRIORITIES, REAL_TIME_NOTE, Daemon, Job
 from tests.bench.figures import Table, number, ratio, sample
 from tests.bench.lanes import Lane
 from tests.bench.observer import Observer
@@ -209,6 +209,7 @@ def notes(count: int, failed: int) -> tuple[str, ...]:
         "`main killed`: SIGKILL to the main process. lvsd's speaks VRRP; keepalived's is a parent "
         "whose child then stops in order. `all killed`: SIGKILL to every process at once; "
         f"`no end`: both directors still had the VIP {WATCH_LEASE:g} s after the takeover.",
+        REAL_TIME_NOTE,
         "Both yield with a last advert (`higherpriosendadvert=yes`, keepalived's "
         "`vrrp_higher_prio_send_advert`): a master that was cut off without noticing would else "
         "not learn that its clients have gone to the other one, and not announce itself again.",

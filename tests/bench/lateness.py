@@ -11,7 +11,7 @@ import time
 from collections import defaultdict
 from itertools import pairwise
 
-from tests.bench.daemons import SOURCES, Job, checkers, stub_note
+from tests.bench.daemons import REAL_TIME_NOTE, SOURCES, Job, checkers, stub_note
 from tests.bench.farm import Farm, farm
 from tests.bench.figures import Table, percentile
 from tests.bench.observer import Observer
@@ -70,6 +70,7 @@ def run(reps: int, seconds: float, advertint: float) -> list[Table]:
             rows,
             (
                 f"{reps} windows of {seconds:g} s each, in turn. Kernel timestamps at the switch.",
+                REAL_TIME_NOTE,
                 stub_note(),
             ),
         )

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from tests.bench.daemons import VIP, VRID
+from tests.bench.daemons import REAL_TIME, VIP, VRID, real_time
 from tests.lab.topology import Process, Topology, wait_until
 
 PORT = 7
@@ -198,6 +198,7 @@ class Eyes:
 
     def run(self) -> None:
         """Until killed."""
+        real_time(0, REAL_TIME + 1)
         say("ready")
         next_at, serial = time.monotonic(), 0
         while True:

@@ -143,11 +143,14 @@ def test_a_started_unit_is_active_and_says_how_it_is(service: None) -> None:
     assert shown("NRestarts") == "0"
 
 
-def test_main_alone_has_real_time_priority_and_locked_memory(service: None) -> None:
+def test_main_and_guard_alone_have_real_time_priority_and_main_locks_its_memory(
+    service: None,
+) -> None:
     policies = {name: os.sched_getscheduler(pid) for name, pid in family().items()}
     status = Path(f"/proc/{main_pid()}/status").read_text()
 
-    assert policies.pop("main") & ~os.SCHED_RESET_ON_FORK == os.SCHED_RR
+    for name in ("main", "lvsd-guard"):
+        assert policies.pop(name) & ~os.SCHED_RESET_ON_FORK == os.SCHED_RR
     assert set(policies.values()) == {os.SCHED_OTHER}
     assert re.search(r"VmLck:\s+[1-9]", status)
 
