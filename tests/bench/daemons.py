@@ -113,13 +113,16 @@ class Lvsd:
 
     def start(self) -> None:
         self.director.start()
-        # Done here because not every root may raise the limit that lvsd would act on.
+        # Done here because not every root may raise the limit that lvsd would act on: as soon as
+        # main has its lock, which is where it would take the priority itself.
         assert self.director.process is not None
         main = self.director.process.pid
-        real_time(main, REAL_TIME)
-        wait_until(lambda: guards(main), 10, "the guard is there")
-        for guard in guards(main):
-            real_time(guard, REAL_TIME)
+        lock = self.director.folder / "run" / "lvsd.lock"
+        wait_until(
+            lambda: lock.exists() and lock.read_text() == f"{main}\n", 60, "lvsd runs", 0.005
+        )
+        for pid in (main, *guards(main)):
+            real_time(pid, REAL_TIME)
 
     def pids(self) -> list[int]:
         """Every process of the daemon."""
@@ -245,7 +248,7 @@ def library(folder: Path) -> Path:
 
 
 def guards(main: int) -> list[int]:
-    """lvsd's guard, once it has its name."""
+    """lvsd's guard."""
     return [pid for pid, (name, _) in children(main).items() if name == "lvsd-guard"]
 
 

@@ -38,7 +38,7 @@ from tests.lab.layout import Layout
 from tests.lab.topology import Topology
 
 TITLE = "Failover, VRRP only, native"
-START = "start"
+START, YES = "start", "yes"
 #: lvsd's lease in seconds at the intervals measured.
 LEASE = 2.0
 #: Seconds between two requests of the client.
@@ -188,15 +188,28 @@ def at_most(
 
 
 def verdict(event: str, target: str, measured: str, reached: bool) -> tuple[str, str, str, str]:
-    return event, target, measured, "yes" if reached else "**no**"
+    return event, target, measured, YES if reached else "**no**"
 
 
 def run(reps: int, advertint: float, count: int) -> list[Table]:
     """The tables for one interval: the client, the wire, the targets."""
     results, failed = measure(advertint, reps, count)
     last = targets_table(results, advertint)
-    ended = Table(last.title, last.head, last.rows, notes(count, failed))
+    ended = Table(last.title, last.head, last.rows, (*reasons(last), *notes(count, failed)))
     return [client_table(results, advertint), wire_table(results, advertint), ended]
+
+
+def reasons(table: Table) -> list[str]:
+    """What is known of why targets are missed, for those that are."""
+    missed = {event for event, _, _, reached in table.rows if reached != YES}
+    why = {
+        "failback": "Not reached in a failback: the director that yields lets go when it hears the "
+        "advert, and the client comes to the other one by the announcement up to a millisecond "
+        "later; a request in between finds nobody.",
+        CUT: "Not reached when the cable is cut: what lvsd needs from the deadline to the "
+        "announcement is the interpreter's time, not waiting.",
+    }
+    return [text for event, text in why.items() if any(m.startswith(event) for m in missed)]
 
 
 def notes(count: int, failed: int) -> tuple[str, ...]:
@@ -218,5 +231,9 @@ def notes(count: int, failed: int) -> tuple[str, ...]:
         "`stepdown`: keepalived has no such command; a tracked file takes 100 off its priority.",
         "`late`: the first announcement of the new master (gratuitous ARP, sent once it holds the "
         "VIP) against last advert + 3 intervals + skew, or priority 0 + skew.",
-        "A failback counts from the start of the program, the plugging in or the command.",
+        "A failback counts from the start of the program, the plugging in or the command; all "
+        "lanes start their programs at the same time.",
+        f"lvsd's lease is {LEASE:g} s: when everything is killed, its address stays for that long. "
+        "With adverts every second it is gone before the other director takes over, so that there "
+        "are never two owners; with shorter intervals both have it meanwhile.",
     )
