@@ -69,7 +69,6 @@ def lvsd_conf(job: Job) -> str:
         lines += ["vrrp=VI_1", "\tinterface=eth0", f"\tvirtualrouterid={VRID}"]
         lines += [f"\tversion={job.version}", f"\tpriority={priorities}"]
         lines += [f"\tadvertint={job.advertint:g}", f"\taddress={VIP}"]
-        lines += ["\thigherpriosendadvert=yes"]
     for service, reals in job.farm():
         lines += [f"virtual={service}:80", *(f"\treal={real}:80 gate" for real in reals)]
         lines += ["\tservice=http", "\tnegotiatetimeout=5"]

@@ -223,8 +223,8 @@ def notes(count: int, failed: int) -> tuple[str, ...]:
         "whose child then stops in order. `all killed`: SIGKILL to every process at once; "
         f"`no end`: both directors still had the VIP {WATCH_LEASE:g} s after the takeover.",
         REAL_TIME_NOTE,
-        "Both yield with a last advert (`higherpriosendadvert=yes`, keepalived's "
-        "`vrrp_higher_prio_send_advert`): a master that was cut off without noticing would else "
+        "keepalived is told to yield with a last advert, as lvsd does by itself "
+        "(`vrrp_higher_prio_send_advert`): a master that was cut off without noticing would else "
         "not learn that its clients have gone to the other one, and not announce itself again.",
         "`link down`: the master loses its carrier. `cable cut`: nothing gets through any more and "
         "the carrier stays, which for the network is the same as a loss of power.",
