@@ -2,12 +2,15 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+
+from lvsd.daemon import guard
 
 pytestmark = pytest.mark.netns
 
@@ -151,3 +154,13 @@ def test_a_handover_keeps_it_quiet_until_the_deadline(network):
     network.eventually(lambda: not one.holds())
 
     assert 0.9 < time.monotonic() - died_at < 1.6
+
+
+def test_mains_end_of_the_pair_is_the_first_that_the_kernel_releases():
+    """Descriptors go from the highest down, and the packet sockets below take 10 ms each."""
+    ours, theirs = guard._pair()
+    packets = [socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) for _ in range(3)]
+
+    assert all(ours.fileno() > packet.fileno() for packet in packets)
+    for sock in (ours, theirs, *packets):
+        sock.close()
