@@ -12,11 +12,12 @@ the same daemon.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from lvsd import __version__, config
@@ -104,22 +105,54 @@ def run(words: Sequence[str], places: Places | None = None) -> int:
     if options == ["-v"]:
         print(f"lvsd {__version__}")
         return 0
-    if not 1 <= len(names) <= 2 or names[-1] not in _VERBS or options not in ([], ["-d"]):
+    if not 1 <= len(names) <= 2 or names[-1] not in VERBS or options not in ([], ["-d"]):
         print(_HELP, file=sys.stderr)
         return USAGE
     *given, verb = names
-    instance = Instance(_found(given[0] if given else DEFAULT), places or Places())
-    if verb in ("stop", "status"):
-        return _VERBS[verb](instance)
+    try:
+        return _call(given, verb, bool(options), places or Places())
+    except OSError as error:  # not root, or a folder that cannot be written
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"lvsd: {where}{error.strerror}", file=sys.stderr)
+        return 1
+
+
+def _call(given: Sequence[str], verb: str, foreground: bool, places: Places) -> int:
+    instance = Instance(_found(given[0] if given else DEFAULT), places)
+    if verb == "status":
+        return _status(instance)
+    if verb == "stop":
+        with _alone(instance):
+            return _stop(instance)
     if not os.path.exists(instance.file):
         print(f"Config file {instance.file} not found", file=sys.stderr)
         return 1
     loaded = _load(instance.file)
     if loaded is None:
         return 2
-    if verb == "start" and (options or loaded.supervised):
+    if verb == "start" and (foreground or loaded.supervised):
         os.execv(sys.executable, instance.command())
-    return _VERBS[verb](instance)
+    if verb == "configtest":
+        return 0
+    with _alone(instance):
+        return _VERBS[verb](instance)
+
+
+@contextlib.contextmanager
+def _alone(instance: Instance) -> Iterator[None]:
+    """While no other call starts or stops this daemon: it is waited for. Raises OSError.
+
+    The lock is on the file, not in it, so it ends with us; the daemon does not inherit it.
+    """
+    if not os.path.isdir(instance.places.run):
+        yield
+        return
+    fd = os.open(f"{instance.pidfile}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
 
 
 def _found(name: str) -> str:
@@ -139,34 +172,39 @@ def _load(path: str) -> Config | None:
 def _start(instance: Instance) -> int:
     if instance.pid() is not None:
         return 0
-    try:
-        os.makedirs(instance.folder, mode=0o750, exist_ok=True)
-        pid = _spawn(instance)
-        with open(instance.pidfile, "w", encoding="ascii") as file:
-            file.write(f"{pid}\n")
-    except OSError as error:
-        print(f"lvsd: {error.filename}: {error.strerror}", file=sys.stderr)
-        return 1
+    os.makedirs(instance.folder, mode=0o750, exist_ok=True)
+    with open(instance.pidfile, "w", encoding="ascii") as file:
+        try:
+            pid = _spawn(instance)
+        except OSError:
+            os.unlink(instance.pidfile)
+            raise
+        file.write(f"{pid}\n")
     if _until(lambda: _ended(pid) or _serves(instance)) and not _ended(pid):
         return 0
     if not _ended(pid):
         os.kill(pid, signal.SIGTERM)
-    os.unlink(instance.pidfile)
+        _until(lambda: _ended(pid))
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(instance.pidfile)
     print(f"lvsd did not start for {instance.file}; see {_logfile(instance)}", file=sys.stderr)
     return 1
 
 
 def _spawn(instance: Instance) -> int:
     """Run the daemon in a session of its own; its process id. Raises OSError."""
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+    command, flags = instance.command(), os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+    output = os.open(_logfile(instance), flags, 0o640)
     files = [
         (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-        (os.POSIX_SPAWN_OPEN, 1, _logfile(instance), flags, 0o640),
-        (os.POSIX_SPAWN_DUP2, 1, 2),
+        (os.POSIX_SPAWN_DUP2, output, 1),
+        (os.POSIX_SPAWN_DUP2, output, 2),
     ]
-    with contextlib.chdir("/"):  # not to hold somebody's file system
-        command = instance.command()
-        return os.posix_spawn(command[0], command, os.environ, file_actions=files, setsid=True)
+    try:
+        with contextlib.chdir("/"):  # not to hold somebody's file system
+            return os.posix_spawn(command[0], command, os.environ, file_actions=files, setsid=True)
+    finally:
+        os.close(output)
 
 
 def _ended(pid: int) -> bool:
@@ -219,20 +257,17 @@ def _status(instance: Instance) -> int:
     return 1 if stale else 3
 
 
-def _configtest(instance: Instance) -> int:
-    return 0  # whoever comes here has a file that loads
-
-
+#: Those that need a good file and nobody else at work.
 _VERBS: dict[str, Callable[[Instance], int]] = {
     "start": _start,
-    "stop": _stop,
     "restart": _restart,
     "try-restart": _try_restart,
     "reload": _reload,
     "force-reload": _reload,
-    "status": _status,
-    "configtest": _configtest,
 }
+
+
+VERBS = frozenset((*_VERBS, "stop", "status", "configtest"))
 
 
 def _logfile(instance: Instance) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -32,6 +35,13 @@ def instance(tmp_path: Path, places: Places) -> Iterator[Instance]:
     yield found
     if pid := found.pid():
         os.kill(pid, signal.SIGKILL)
+
+
+def _commands() -> Iterator[list[str]]:
+    """The words of every process there is."""
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            yield entry.read_bytes().decode("utf-8", "replace").split("\0")
 
 
 def call(instance: Instance, *words: str) -> int:
@@ -129,6 +139,41 @@ def test_a_daemon_that_cannot_start_is_told(
     assert call(instance, "start") == 1
     assert "did not start" in capsys.readouterr().err
     assert not os.path.exists(instance.pidfile)
+
+
+def test_two_starts_at_once_make_one_daemon_that_can_be_stopped(instance: Instance) -> None:
+    with ThreadPoolExecutor() as calls:
+        assert [*calls.map(lambda _: call(instance, "start"), range(2))] == [0, 0]
+
+    pid = instance.pid()
+    assert pid is not None
+    assert Path(instance.pidfile).read_text() == f"{pid}\n"
+    assert call(instance, "stop") == 0
+    assert not any(instance.socket in words for words in _commands())
+
+
+def test_who_may_not_is_told_so(
+    instance: Instance, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def denied(pid: int, number: int) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    assert call(instance, "start") == 0
+    with monkeypatch.context() as patched:
+        patched.setattr(ldirectord.os, "kill", denied)
+        assert [call(instance, verb) for verb in ("stop", "reload", "restart")] == [1, 1, 1]
+    assert "Operation not permitted" in capsys.readouterr().err
+    assert call(instance, "stop") == 0
+
+
+def test_a_log_that_cannot_be_written_leaves_nothing_behind(
+    instance: Instance, capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.makedirs(os.path.join(instance.folder, "log"))
+
+    assert call(instance, "start") == 1
+    assert f"{instance.folder}/log: Is a directory" in capsys.readouterr().err
+    assert call(instance, "status") == 3
 
 
 def test_files_are_looked_for_where_ldirectord_looks(
