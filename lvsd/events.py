@@ -43,7 +43,7 @@ EVENTS: dict[str, str] = {
     "maintenance_ended": "No file of the maintenance folder names the real server any more.",
     "maintenance_failed": "The maintenance folder cannot be watched; it is tried again.",
     "mail_sent": "An alert mail was handed over to the mail server.",
-    "mail_failed": "An alert mail could not be delivered; it is dropped.",
+    "mail_failed": "Alert mails could not be delivered; they are dropped.",
     "command_failed": "A fallbackcommand or callback could not be run or returned a failure.",
     "virtual_up": "A virtual service has enough live real servers again.",
     "virtual_down": "A virtual service has too few live real servers.",

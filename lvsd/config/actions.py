@@ -19,7 +19,7 @@ from lvsd.config.document import Document, Section, Setting
 from lvsd.core.model import Actions, Alert, MailServer, Moment
 
 _PORTS = {"no": 25, "starttls": 587, "tls": 465}
-_ADDRESS = re.compile(r"[^\s@,<>\"]+(@[^\s@,<>\"]+)?")
+_ADDRESS = re.compile(r'[^\s@,<>"()\[\]:;\\]+(@([^\s@,<>"()\[\]:;\\]+|\[[\w.:]+\]))?')
 _SHELL = re.compile(r"[|&;<>`$*?]")
 _T = TypeVar("_T")
 
@@ -30,6 +30,7 @@ class Reader:
     def __init__(self, document: Document) -> None:
         self._globals, self._report = document.globals, document.report
         self._read: dict[int, object] = {}
+        self._logins: set[int] = set()
         self.actions(document.globals)  # judged even where no block uses them
 
     def actions(self, section: Section) -> Actions:
@@ -59,6 +60,7 @@ class Reader:
         server = self._server(section)
         if not to:
             return None
+        self._judge_login(section, server.tls)
         return Alert(
             recipients=to,
             sender=self._value(section, "emailalertfrom", _of(sender), ""),
@@ -74,11 +76,30 @@ class Reader:
         login = self._plain(section, "smtplogin", "").strip('"')
         return MailServer(host, port or _PORTS[tls], tls, login, passwdfile)
 
+    def _judge_login(self, section: Section, tls: str) -> None:
+        login, passwdfile = (
+            self._setting(section, name) for name in ("smtplogin", "smtppasswdfile")
+        )
+        setting = login or passwdfile
+        if setting is None or id(setting) in self._logins:
+            return
+        self._logins.add(id(setting))
+        if passwdfile is None:
+            self._report.error(setting.place, "smtplogin needs smtppasswdfile")
+        elif login is None:
+            self._report.warn(setting.place, "smtppasswdfile means nothing without smtplogin")
+        elif tls == "no":
+            text = "the password crosses the network in clear; smtptls=starttls encrypts it"
+            self._report.warn(setting.place, text)
+
+    def _setting(self, section: Section, name: str) -> Setting | None:
+        return section.settings.get(name) or self._globals.settings.get(name)
+
     def _plain(self, section: Section, name: str, default: Any) -> Any:
         return section.value(name, self._globals.value(name, default))
 
     def _value(self, section: Section, name: str, read: Callable[[Setting], _T], default: _T) -> _T:
-        setting = section.settings.get(name) or self._globals.settings.get(name)
+        setting = self._setting(section, name)
         if setting is None:
             return default
         if id(setting) not in self._read:
@@ -130,7 +151,8 @@ def sender(value: str) -> str:
     """The text of a From header."""
     if any(ord(character) < 32 for character in value):
         raise BadValue("a sender can't hold control characters")
-    return value.strip('"')
+    whole = re.fullmatch(r'"([^"]*)"', value)
+    return whole[1] if whole else value
 
 
 def moments_of(value: str) -> frozenset[Moment]:

@@ -217,6 +217,8 @@ def _real_note(real: Json, now: float) -> str:
         notes.append(f"{real['health']}{age}" + (f": {reason}" if reason else ""))
     elif reason and real["admin"] == "enabled" and real.get("check") != "on":
         notes.append(f"failing: {reason}" if real.get("streak") else reason)
+    if reason.startswith("maintenance: "):
+        return ", ".join((reason, *([real["health"]] if real["health"] != "up" else ())))
     if real["admin"] == "drain":
         left = real.get("deadline")
         notes.append("draining" + (f" ({duration(left - now)} left)" if left else ""))

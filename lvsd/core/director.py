@@ -12,7 +12,7 @@ the wish can tell by identity what is left to do.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 
 from .happenings import (
@@ -53,6 +53,8 @@ from .model import (
 )
 from .pool import Admin, Finding, Pool, administer, examine, form
 from .roles import bound, serves, sync_daemons, sysctls
+
+_Word = DrainStarted | DrainEnded | DrainExpired | MaintenanceStarted | MaintenanceEnded
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +104,8 @@ def step(director: Director, event: Event, now: float) -> tuple[Director, tuple[
             return _examined(director, (event,), now)
         case ChecksFinished(results):
             return _examined(director, results, now)
-        case ConfigLoaded(config):
-            return _configured(director, config, now)
+        case ConfigLoaded():
+            return _configured(director, event, now)
         case TableAdopted(table):
             return replace(director, found=table), ()
         case RouterStates(states):
@@ -199,13 +201,15 @@ def _names(key: DestinationKey) -> tuple[str, ...]:
 
 
 def _configured(
-    director: Director, config: Config, now: float
+    director: Director, event: ConfigLoaded, now: float
 ) -> tuple[Director, tuple[Effect, ...]]:
+    config, files = event.config, event.maintenance
     known = {
         RealKey(virtual.key, real.key) for virtual in config.virtuals for real in virtual.reals
     }
     drains = {key: drain for key, drain in director.drains.items() if key in known}
-    maintenance = {key: file for key, file in director.maintenance.items() if key in known}
+    files = director.maintenance if files is None else files
+    maintenance = {key: file for key, file in files.items() if key in known}
     quiescent = {virtual.key: virtual.quiescent for virtual in config.virtuals}
     words: dict[ServiceKey, dict[DestinationKey, Admin]] = {}
     for key in {**maintenance, **drains}:
@@ -216,15 +220,17 @@ def _configured(
     told = list[Effect](effects)
     for virtual in config.virtuals:
         before = director.pools.get(virtual.key)
-        if before is not None and before.virtual == virtual:
+        admin = words.get(virtual.key, {})
+        if before is not None and before.virtual == virtual and before.admin == admin:
             pools[virtual.key] = before
             continue
         found = director.found.get(virtual.key)
-        pool = form(virtual, now, found=found, before=before, admin=words.get(virtual.key))
+        pool = form(virtual, now, found=found, before=before, admin=admin)
         pools[virtual.key] = pool
         told += _told(before, pool)
     after = replace(director, config=config, pools=pools, fanout=_fanout(config))
     after = replace(after, drains=drains, maintenance=maintenance)
+    told += _entered_and_left(director.maintenance, maintenance, known)
     return _judged(_placed(after), told)
 
 
@@ -310,28 +316,28 @@ def _drained(director: Director, event: Drain) -> tuple[Director, tuple[Effect, 
     if director.drains.get(event.key) == new:
         return director, ()
     drains = {**director.drains, event.key: new}
-    after, effects = _reworded(replace(director, drains=drains), event.key)
-    return after, (DrainStarted(event.key, event.by_hand, event.deadline_at), *effects)
+    told = DrainStarted(event.key, event.by_hand, event.deadline_at)
+    return _reworded(replace(director, drains=drains), (told,))
 
 
 def _undrained(director: Director, event: Undrain) -> tuple[Director, tuple[Effect, ...]]:
     if event.key not in director.drains:
         return director, ()
     drains = {key: drain for key, drain in director.drains.items() if key != event.key}
-    after, effects = _reworded(replace(director, drains=drains), event.key)
-    return after, (DrainEnded(event.key, by_hand=event.by_hand), *effects)
+    told = DrainEnded(event.key, by_hand=event.by_hand)
+    return _reworded(replace(director, drains=drains), (told,))
 
 
 def _expired(director: Director, now: float) -> tuple[Director, tuple[Effect, ...]]:
-    effects: list[Effect] = []
-    for key, drain in director.drains.items():
-        if drain.expired or drain.deadline_at is None or drain.deadline_at > now:
-            continue
-        over = replace(drain, expired=True)
-        drains = {**director.drains, key: over}
-        director, told = _reworded(replace(director, drains=drains), key)
-        effects += (DrainExpired(key), *told)
-    return director, tuple(effects)
+    over = {
+        key: replace(drain, expired=True)
+        for key, drain in director.drains.items()
+        if not (drain.expired or drain.deadline_at is None or drain.deadline_at > now)
+    }
+    if not over:
+        return director, ()
+    drains = {**director.drains, **over}
+    return _reworded(replace(director, drains=drains), [DrainExpired(key) for key in over])
 
 
 def _maintained(
@@ -341,16 +347,20 @@ def _maintained(
     if files == before:
         return director, ()
     director = replace(director, maintenance=dict(files))
-    effects: list[Effect] = []
-    for key in (*files, *(key for key in before if key not in files)):
-        if (key in files) is (key in before):
-            continue
-        effects.append(
-            MaintenanceStarted(key, files[key]) if key in files else MaintenanceEnded(key)
-        )
-        director, told = _reworded(director, key)
-        effects += told
-    return director, tuple(effects)
+    changes = list(_entered_and_left(before, files, {*before, *files}))
+    return _reworded(director, changes)
+
+
+def _entered_and_left(
+    before: Mapping[RealKey, str], files: Mapping[RealKey, str], known: Set[RealKey]
+) -> Iterator[MaintenanceStarted | MaintenanceEnded]:
+    """The reals that maintenance now takes out or gives back, those that nobody knows left out."""
+    for key, file in files.items():
+        if key not in before:
+            yield MaintenanceStarted(key, file)
+    for key in before:
+        if key not in files and key in known:
+            yield MaintenanceEnded(key)
 
 
 def _admin(drain: DrainState | None, maintained: bool, quiescent: bool) -> Admin:
@@ -365,12 +375,20 @@ def _admin(drain: DrainState | None, maintained: bool, quiescent: bool) -> Admin
     return Admin.DRAIN if maintained or drain is not None else Admin.ENABLED
 
 
-def _reworded(director: Director, key: RealKey) -> tuple[Director, tuple[Effect, ...]]:
-    """Tell the pool what is now said of one of its reals."""
-    old = director.pools.get(key.virtual)
-    if old is None:
-        return director, ()  # restored before the configuration: `ConfigLoaded` will look at it
-    drain, maintained = director.drains.get(key), key in director.maintenance
-    new = administer(old, key.real, _admin(drain, maintained, old.virtual.quiescent))
-    pools = {**director.pools, key.virtual: new}
-    return replace(director, pools=pools), tuple(_told(old, new))
+def _reworded(director: Director, changes: Sequence[_Word]) -> tuple[Director, tuple[Effect, ...]]:
+    """Tell the pools what is now said of some of their reals, each pool once."""
+    touched: dict[ServiceKey, list[DestinationKey]] = {}
+    for change in changes:
+        touched.setdefault(change.key.virtual, []).append(change.key.real)
+    pools, effects = dict(director.pools), list[Effect](changes)
+    for virtual, reals in touched.items():
+        if (old := pools.get(virtual)) is None:
+            continue  # restored before the configuration: `ConfigLoaded` will look at it
+        words = {}
+        for real in reals:
+            key = RealKey(virtual, real)
+            drain, maintained = director.drains.get(key), key in director.maintenance
+            words[real] = _admin(drain, maintained, old.virtual.quiescent)
+        pools[virtual] = administer(old, words)
+        effects += _told(old, pools[virtual])
+    return replace(director, pools=pools), tuple(effects)

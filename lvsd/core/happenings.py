@@ -36,9 +36,14 @@ class TableAdopted:
 
 @dataclass(frozen=True, slots=True)
 class ConfigLoaded:
-    """A valid configuration, the first one or the next one."""
+    """A valid configuration, the first one or the next one.
+
+    `maintenance` is what the maintenance folder says of its reals, so that none of them is raised
+    before the folder was looked at; None keeps what is known.
+    """
 
     config: Config
+    maintenance: Mapping[RealKey, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,11 +121,10 @@ def examine(pool: Pool, findings: Iterable[Finding], now: float) -> Pool:
     return _settle(pool.virtual, health, pool.admin, pool.up, pool.fallback_in, pool)
 
 
-def administer(pool: Pool, real: DestinationKey, admin: Admin) -> Pool:
-    """The pool after the operator's word on one real."""
-    words = {key: word for key, word in pool.admin.items() if key != real}
-    if admin is not Admin.ENABLED:
-        words[real] = admin
+def administer(pool: Pool, words: Mapping[DestinationKey, Admin]) -> Pool:
+    """The pool after the operator's words on some reals."""
+    said = {**pool.admin, **words}
+    words = {key: word for key, word in said.items() if word is not Admin.ENABLED}
     return _settle(pool.virtual, pool.health, words, pool.up, pool.fallback_in, pool)
 
 

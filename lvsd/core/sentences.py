@@ -21,8 +21,8 @@ from .happenings import (
     SoftFailure,
 )
 from .health import Status
-from .model import DestinationKey, ServiceKey, Virtual
-from .pool import FALLBACK_WEIGHT, Admin, Pool, effective_weight
+from .model import DestinationKey, RealServer, ServiceKey, Virtual
+from .pool import FALLBACK_WEIGHT, Admin, Pool
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,9 @@ def sentence(effect: Effect, director: Director) -> Sentence | None:
     match effect:
         case HealthChanged(key, old, Status.UP, _):
             return _returned(key, director, there=old is Status.DOWN)
-        case HealthChanged(key, _, Status.DOWN, _) | MaintenanceStarted(key, _):
+        case HealthChanged(key, _, Status.DOWN, _) if key not in director.maintenance:
+            return _gone(key, director)
+        case MaintenanceStarted(key, _) if _serving(key, director):
             return _gone(key, director)
         case MaintenanceEnded(key):
             return _returned(key, director, there=True)
@@ -78,19 +80,22 @@ def stopped(pool: Pool) -> list[str]:
     return [*purged, f"Purged virtual server (stop): {key}"]
 
 
-def identity(pool: Pool, real: DestinationKey) -> str:
-    """How a line of `monitorfile=` names the check of one real server.
+def identities(virtual: Virtual) -> dict[DestinationKey, str]:
+    """How the lines of `monitorfile=` name the checks of a service's real servers.
 
-    ldirectord's identity of it, colons turned into blanks: check type and service, protocol,
+    ldirectord's identity of each, colons turned into blanks: check type and service, protocol,
     address, port, virtual host, check port, weight, forwarding, request, receive.
     """
-    server = next(r for r in pool.virtual.reals if r.key == real)
+    return {server.key: _identity(virtual.key, server) for server in virtual.reals}
+
+
+def _identity(virtual: ServiceKey, server: RealServer) -> str:
     check = server.check
     kind = check.kind.value
     negotiated = kind if kind in ("connect", "ping", "on", "off") else f"negotiate {kind}"
     parts = [
         negotiated,
-        _protocol(pool.virtual.key),
+        _protocol(virtual),
         str(server.key.address).replace(":", " "),
         str(server.key.port),
         check.virtualhost.decode("utf-8", "replace"),
@@ -113,20 +118,24 @@ def _returned(key: RealKey, director: Director, *, there: bool) -> Sentence | No
     pool = director.pools.get(key.virtual)
     if pool is None or pool.admin.get(key.real, Admin.ENABLED) is not Admin.ENABLED:
         return None
-    server = next((r for r in pool.virtual.reals if r.key == key.real), None)
-    if server is None or not pool.health[key.real].up:
+    health = pool.health.get(key.real)
+    if health is None or not health.up:
         return None
     verb = "Restored" if there and pool.virtual.quiescent else "Added"
-    weight = effective_weight(server, pool.health[key.real])
+    weight = pool.entry.destinations[key.real].weight
     text = f"{verb} real server: {key.real} ({key.virtual}) (Weight set to {weight})"
     return Sentence(text, key, False)
 
 
-def _gone(key: RealKey, director: Director) -> Sentence | None:
+def _serving(key: RealKey, director: Director) -> bool:
+    """Whether a real was not away already, failed, before its maintenance."""
     pool = director.pools.get(key.virtual)
-    if pool is None:
-        return None
-    if pool.virtual.quiescent:
+    health = None if pool is None else pool.health.get(key.real)
+    return health is not None and health.status is not Status.DOWN
+
+
+def _gone(key: RealKey, director: Director) -> Sentence:
+    if director.pools[key.virtual].virtual.quiescent:
         text = f"Quiescent real server: {key.real} ({key.virtual}) (Weight set to 0)"
     else:
         text = f"Deleted real server: {key.real} ({key.virtual})"

@@ -8,15 +8,15 @@ other; of those that wait only the newest counts, for an old state is no news.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 
 from lvsd import log
 from lvsd.core.director import Director
 from lvsd.core.happenings import ChecksFinished, Effect, Event, RealKey, ServiceDown, ServiceUp
 from lvsd.core.model import Alert, Config, Moment, ServiceKey, Virtual
 from lvsd.core.sentences import Sentence, reloaded, sentence, stopped
-from lvsd.daemon.mail import Postman, letter
+from lvsd.daemon.mail import News, Postman
 from lvsd.daemon.monitor import MonitorFiles
 from lvsd.daemon.telling import tell
 from lvsd.program import Refused, run
@@ -52,9 +52,10 @@ class Aftermath:
         """A configuration came into force."""
         self._classic = new.logstyle == "ldirectord"
         self._monitored = any(virtual.actions.monitorfile for virtual in new.virtuals)
+        self._monitor.forget()
         known = {virtual.key: virtual for virtual in new.virtuals}
-        for key in [k for k in self._outages if k.virtual not in known]:
-            del self._outages[key]
+        self._outages = dict(self._lasting(known))
+        self._wait()
         if self._classic:
             before = {virtual.key: virtual for virtual in old.virtuals}
             for line in reloaded(before, known):
@@ -90,7 +91,7 @@ class Aftermath:
         await asyncio.gather(
             self._commands.finish(time_limit),
             self._postman.finish(time_limit),
-            self._monitor.close(),
+            self._monitor.close(time_limit),
         )
 
     def _alert(self, said: Sentence, director: Director) -> None:
@@ -111,9 +112,20 @@ class Aftermath:
             self._outages.pop(said.key, None)
         self._mail(alert, subject, about)
 
+    def _lasting(self, known: Mapping[ServiceKey, Virtual]) -> Iterator[tuple[RealKey, _Outage]]:
+        """The outages that a new configuration still has mails for, in its words."""
+        for key, outage in self._outages.items():
+            virtual = known.get(key.virtual)
+            alert = None if virtual is None else virtual.actions.alert
+            if virtual is None or alert is None or not alert.interval:
+                continue
+            if any(real.key == key.real for real in virtual.reals):
+                due_at = min(outage.due_at, self._loop.time() + alert.interval)
+                yield key, replace(outage, alert=alert, about=_about(virtual), due_at=due_at)
+
     def _mail(self, alert: Alert, subject: str, about: str) -> None:
         if (moment := self._moment()) in alert.moments:
-            self._postman.post(alert.server, letter(alert, subject, moment, about))
+            self._postman.post(News(alert, subject, moment, about))
 
     def _wait(self) -> None:
         if self._timer is not None:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import hashlib
 import time
 from collections.abc import Collection
 from dataclasses import replace
@@ -50,6 +51,7 @@ class Configuration:
         self.watch = Watch(self._sources, self._changed_on_disk, self._vanished)
         self._child = child
         self._lock = asyncio.Lock()
+        self._noticed = ""  # what the files held when a change was noticed last
 
     async def read(self, path: str = "") -> tuple[Config | None, list[str]]:
         """The configuration on disk, or None and what is wrong with it."""
@@ -115,7 +117,7 @@ class Configuration:
             else:
                 old = self._child.director.config
                 lines = await asyncio.to_thread(changes, old, config)
-                self.errors, self.seen = [], _seen(config, seen)
+                self.errors, self.seen, self._noticed = [], _seen(config, seen), ""
                 if lines:
                     await self._child.store.save_tried(self.seen)
                 await self.follow(config, lines)
@@ -151,7 +153,7 @@ class Configuration:
         child.verdicts.follow(asked)
         child.tracker.follow(config.scripts)
         child.lookout.follow(config.processes, config.files)
-        child.maintenance.follow(config.maintenancedir, config.virtuals)
+        child.maintenance.follow()
         told = (old.routers, old.paces) == (config.routers, config.paces)
         if self.loaded is None or not told:
             routers = [router_to_wire(router) for router in config.routers]
@@ -207,6 +209,10 @@ class Configuration:
 
     async def _changed_on_disk(self) -> None:
         config, path = self._child.director.config, self._child.options.config
+        content = await asyncio.to_thread(_content, self._sources())
+        if content == (self._noticed or config.sha256) and not self.errors:
+            return  # touched only: a callback that copies files to and fro would never end
+        self._noticed = content
         words = f"Configuration file '{path}' has changed on disk"
         log.get(sentence=words).info("config_changed", path=path)
         if config.autoreload and not (await self.reload()).ok:
@@ -216,6 +222,18 @@ class Configuration:
 
     def _vanished(self, path: str) -> None:
         self._refuse([f"{path}:1:1: error: the file is gone; the configuration in force stays"])
+
+
+def _content(paths: Collection[str]) -> str:
+    """The digest of some files, as a configuration has that of its sources; "" if one is away."""
+    digest = hashlib.sha256()
+    try:
+        for path in paths:
+            with open(path, "rb") as file:
+                digest.update(file.read())
+    except OSError:
+        return ""
+    return digest.hexdigest()
 
 
 def _seen(config: Config | None, before: Signature) -> Signature:

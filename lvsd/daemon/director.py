@@ -257,7 +257,8 @@ class Child:
 
     async def load(self, config: Config) -> None:
         """A configuration for the director; a huge one is thought about in a thread."""
-        before, event = self.director, ConfigLoaded(config)
+        files = await self.maintenance.look(config.maintenancedir, config.virtuals)
+        before, event = self.director, ConfigLoaded(config, files)
         thought = await asyncio.to_thread(step, before, event, self._loop.time())
         if self.director is not before:  # something happened meanwhile: think again
             before = self.director

@@ -16,7 +16,9 @@ from collections.abc import Iterable
 from lvsd import log
 from lvsd.core.director import Director
 from lvsd.core.happenings import CheckFinished
-from lvsd.core.sentences import identity
+from lvsd.core.model import DestinationKey, ServiceKey
+from lvsd.core.pool import Pool
+from lvsd.core.sentences import identities
 
 #: Lines that may wait for the disk.
 LIMIT = 100_000
@@ -32,6 +34,7 @@ class MonitorFiles:
         self._count = self._lost = 0
         self._task: asyncio.Task[None] | None = None
         self._failing: set[str] = set()
+        self._identities: dict[ServiceKey, dict[DestinationKey, str]] = {}
 
     def checked(self, results: Iterable[CheckFinished], director: Director) -> None:
         """Note what some checks said."""
@@ -42,12 +45,23 @@ class MonitorFiles:
                 if path := pool.virtual.actions.monitorfile:
                     state = "up" if result.passed else "down"
                     reason = _encoded(result.reason)
-                    self._add(path, f"{head} {identity(pool, key.real)} [{state}] {reason}\n")
+                    name = self._named(pool)[key.real]
+                    self._add(path, f"{head} {name} [{state}] {reason}\n")
 
-    async def close(self) -> None:
-        """Write what waits."""
+    def forget(self) -> None:
+        """Another configuration: its checks may have other names."""
+        self._identities.clear()
+
+    def _named(self, pool: Pool) -> dict[DestinationKey, str]:
+        key = pool.virtual.key
+        if key not in self._identities:
+            self._identities[key] = identities(pool.virtual)
+        return self._identities[key]
+
+    async def close(self, time_limit: float) -> None:
+        """Write what waits; a disk that hangs is not waited for."""
         if self._task is not None:
-            await self._task
+            await asyncio.wait([self._task], timeout=time_limit)
 
     def _add(self, path: str, line: str) -> None:
         if self._count >= LIMIT:
@@ -78,7 +92,8 @@ def _append(lines: dict[str, list[str]]) -> dict[str, str]:
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
     for path, batch in lines.items():
         try:
-            with open(os.open(path, flags, 0o640), "a", encoding="utf-8") as file:
+            fd = os.open(path, flags, 0o640)
+            with open(fd, "a", encoding="utf-8", errors="backslashreplace") as file:
                 file.writelines(batch)
         except OSError as error:
             failures[path] = error.strerror or str(error)

@@ -21,7 +21,6 @@ from lvsd.core.happenings import (
     SoftFailure,
 )
 from lvsd.core.health import Status
-from lvsd.core.pool import weights
 
 
 def tell(effect: Effect, director: Director, sentence: str = "") -> None:
@@ -65,4 +64,5 @@ def _real(key: RealKey) -> dict[str, str]:
 
 def _weight(director: Director, key: RealKey) -> int:
     pool = director.pools.get(key.virtual)
-    return 0 if pool is None else weights(pool).get(key.real, 0)
+    there = None if pool is None else pool.entry.destinations.get(key.real)
+    return 0 if there is None else there.weight

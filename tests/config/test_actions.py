@@ -72,6 +72,9 @@ def test_a_command_is_words_with_or_without_quotes_around_the_whole(
         ("emailalertstatus=running,stoping", 'did you mean "stopping"?'),
         ("emailalertstatus=none,running", "none stands alone"),
         ("emailalert=ops@example.org,<x>", "<x> is no mail address"),
+        ("emailalert=ops@[", "ops@[ is no mail address"),
+        ("emailalert=(ops@b", "(ops@b is no mail address"),
+        ("emailalert=ops:", "ops: is no mail address"),
         ("emailalert=-oQ/tmp", "-oQ/tmp is no mail address"),
         ('smtp="mail"', "without quotes"),
         ("smtp=mail.example.org:0", "0 is no port"),
@@ -106,6 +109,29 @@ def test_a_program_that_is_not_there_is_a_warning(load_text: Load) -> None:
 
     assert "/no/such is not there" in "".join(config.warnings)
     assert config.callback == ("/no/such",)
+
+
+def test_a_login_at_the_mail_server_has_a_password(load_text: Load, tmp_path: Path) -> None:
+    (tmp_path / "secret").touch(0o600)
+    with pytest.raises(ConfigError, match="smtplogin needs smtppasswdfile"):
+        load_text(f"emailalert=a@example.org\nsmtplogin=lb\n{BLOCK}")
+
+    text = f"emailalert=a@example.org\nsmtppasswdfile={tmp_path}/secret\n{BLOCK}"
+    assert "means nothing without smtplogin" in "".join(load_text(text).warnings)
+
+
+def test_a_password_in_clear_is_warned_of(load_text: Load, tmp_path: Path) -> None:
+    (tmp_path / "secret").touch(0o600)
+    text = f"emailalert=a@example.org\nsmtplogin=lb\nsmtppasswdfile={tmp_path}/secret\n{BLOCK}"
+
+    assert "crosses the network in clear" in "".join(load_text(text).warnings)
+    assert "in clear" not in "".join(load_text(f"smtptls=tls\n{text}").warnings)
+
+
+def test_quotes_around_the_name_alone_belong_to_the_sender(load_text: Load) -> None:
+    found = actions(load_text, 'emailalert=a@example.org\nemailalertfrom="LB" <lb@example.org>')
+    assert found.alert is not None
+    assert found.alert.sender == '"LB" <lb@example.org>'
 
 
 def test_the_normal_form_reads_back_the_same(load_text: Load, tmp_path: Path) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+import pytest
+
+from lvsd.core import director as director_module
 from lvsd.core.director import Director, step
 from lvsd.core.happenings import (
     CheckFinished,
@@ -18,7 +22,8 @@ from lvsd.core.happenings import (
     ServiceDown,
     Undrain,
 )
-from lvsd.core.model import Config, Virtual
+from lvsd.core.model import Config, DestinationKey, Virtual
+from lvsd.core.pool import Admin, Pool
 
 from .farm import config, held, real, real_key, service_key, virtual
 
@@ -114,6 +119,48 @@ def test_maintenance_survives_a_reload_and_ends_with_its_real() -> None:
 
     bench.do(ConfigLoaded(Config()))
     assert bench.director.maintenance == {}
+
+
+def test_a_configuration_comes_with_what_the_folder_says_of_it() -> None:
+    director, effects = step(Director(), ConfigLoaded(config(virtual(real(4))), {KEY: FILE}), 0.0)
+    director, _ = step(director, CheckFinished(real(4).check, True, ""), 0.0)
+
+    assert MaintenanceStarted(KEY, FILE) in effects
+    assert held(director.pools[KEY.virtual].entry) == {4: 0}, "it is never raised in between"
+
+
+def test_a_reload_without_the_folder_ends_the_maintenance() -> None:
+    bench = Bench()
+    bench.do(Maintenance({KEY: FILE}))
+
+    assert bench.do(ConfigLoaded(bench.config, {KEY: FILE})) == ()
+    assert bench.do(ConfigLoaded(bench.config, {})) == (MaintenanceEnded(KEY),)
+    assert bench.weights == {4: 1, 5: 1}
+
+
+def test_a_file_for_a_real_that_nobody_configured_means_nothing() -> None:
+    bench = Bench()
+    stranger = RealKey(service_key(), real_key(77))
+
+    bench.do(Maintenance({stranger: "/maintenance/198.51.100.77"}))
+    assert bench.do(ConfigLoaded(bench.config)) == ()
+    assert bench.weights == {4: 1, 5: 1}
+
+
+def test_each_pool_is_settled_once_for_all_its_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    settled: list[int] = []
+    original = director_module.administer
+
+    def counted(pool: Pool, words: Mapping[DestinationKey, Admin]) -> Pool:
+        settled.append(len(words))
+        return original(pool, words)
+
+    monkeypatch.setattr(director_module, "administer", counted)
+    bench = Bench()
+    other = RealKey(service_key(), real_key(5))
+    bench.do(Maintenance({KEY: FILE, other: "/maintenance/198.51.100.5"}))
+
+    assert settled == [2]
 
 
 def _heavier(old: Virtual) -> Virtual:

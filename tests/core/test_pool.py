@@ -55,15 +55,15 @@ def test_without_quiescent_a_failed_real_leaves_the_table() -> None:
 
 def test_a_drained_real_stays_at_weight_0_without_quiescent_and_even_when_it_fails() -> None:
     pool = judged(virtual(real(4), real(5), quiescent=False), "++")
-    pool = administer(pool, real_key(5), Admin.DRAIN)
+    pool = administer(pool, {real_key(5): Admin.DRAIN})
     assert held(pool.entry) == {4: 1, 5: 0}
     assert held(tell(pool, "+-").entry) == {4: 1, 5: 0}
 
 
 def test_a_disabled_real_leaves_the_table_and_comes_back_when_enabled() -> None:
-    pool = administer(judged(virtual(real(4), real(5)), "++"), real_key(5), Admin.DISABLED)
+    pool = administer(judged(virtual(real(4), real(5)), "++"), {real_key(5): Admin.DISABLED})
     assert held(pool.entry) == {4: 1}
-    assert held(administer(pool, real_key(5), Admin.ENABLED).entry) == {4: 1, 5: 1}
+    assert held(administer(pool, {real_key(5): Admin.ENABLED}).entry) == {4: 1, 5: 1}
 
 
 def test_a_configured_weight_of_0_is_legal_and_never_counts_as_live() -> None:
@@ -96,7 +96,7 @@ def test_a_fallback_found_in_the_table_stays_until_every_real_was_judged() -> No
 
 def test_draining_every_real_brings_the_fallback() -> None:
     pool = judged(virtual(real(4), fallback=FALLBACK), "+")
-    assert held(administer(pool, real_key(4), Admin.DRAIN).entry) == {4: 0, 99: 1}
+    assert held(administer(pool, {real_key(4): Admin.DRAIN}).entry) == {4: 0, 99: 1}
 
 
 def test_adoption_keeps_a_weight_and_takes_0_as_unknown() -> None:
@@ -173,7 +173,7 @@ def test_a_weight_is_0_exactly_when_the_real_is_not_up_or_not_enabled(
     words = {"drain": Admin.DRAIN, "undrain": Admin.ENABLED, "disable": Admin.DISABLED}
     for index, what in happenings:
         if what in words:
-            pool = administer(pool, reals[index].key, words[what])
+            pool = administer(pool, {reals[index].key: words[what]})
         else:
             pool = examine(pool, [Finding(reals[index].key, what == "+", "")], 1.0)
         weights = {key: d.weight for key, d in pool.entry.destinations.items()}
@@ -196,7 +196,7 @@ def test_a_finding_about_somebody_else_says_nothing() -> None:
 def test_the_weights_of_all_reals_are_known_in_or_out_of_the_table() -> None:
     pool = judged(virtual(real(4, 3), real(5, 2), quiescent=False), "+-")
     assert weights(pool) == {real_key(4): 3, real_key(5): 0}
-    assert weights(administer(pool, real_key(4), Admin.DISABLED)) == {
+    assert weights(administer(pool, {real_key(4): Admin.DISABLED})) == {
         real_key(4): 0,
         real_key(5): 0,
     }

@@ -9,7 +9,7 @@ import pytest
 from lvsd.core.director import Director, step
 from lvsd.core.happenings import CheckFinished, ConfigLoaded, Drain, Event, Maintenance, RealKey
 from lvsd.core.model import CheckKind, RealServer
-from lvsd.core.sentences import identity, reloaded, sentence, stopped
+from lvsd.core.sentences import identities, reloaded, sentence, stopped
 
 from .farm import config, real, real_key, service_key, virtual
 
@@ -70,8 +70,17 @@ def test_maintenance_reads_like_a_failure_and_a_return() -> None:
     assert bench.do(Maintenance({KEY: "/x"})) == [
         f"Quiescent real server: {R} ({V}) (Weight set to 0)"
     ]
-    assert bench.check(False) == [f"Quiescent real server: {R} ({V}) (Weight set to 0)"]
+    assert bench.check(False) == [], "it is quiescent already"
     assert bench.do(Maintenance({})) == [], "it is down by its checks as well"
+
+
+def test_maintenance_of_a_failed_real_is_not_told_again() -> None:
+    bench = Bench()
+    bench.check(False)
+
+    assert bench.do(Maintenance({KEY: "/x"})) == []
+    assert bench.check(True) == []
+    assert bench.do(Maintenance({})) == [f"Restored real server: {R} ({V}) (Weight set to 5)"]
 
 
 def test_a_drained_real_that_comes_up_is_not_said_to_be_restored() -> None:
@@ -116,7 +125,7 @@ def test_a_stop_purges_live_reals_and_the_service() -> None:
 def test_a_check_is_named_as_in_ldirectords_monitor_file(server: RealServer, name: str) -> None:
     bench = Bench(server)
 
-    assert identity(bench.director.pools[KEY.virtual], KEY.real) == name
+    assert identities(bench.virtual) == {KEY.real: name}
 
 
 def test_a_service_that_stays_as_it_is_is_not_mentioned() -> None:

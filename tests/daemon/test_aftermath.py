@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
+import os
 import socket
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 
 from lvsd.config import loads
 from lvsd.daemon.maintenance import MaintenanceFolder
+from lvsd.daemon.monitor import _append
 from tests.daemon.childhood import ChildProcess, Web, child
 
 
@@ -152,6 +155,19 @@ async def test_the_callback_hears_of_a_changed_file(
         await _lines(c, told, [str(c.conf)])
 
 
+async def test_a_touched_file_calls_nobody_back(tmp_path: Path, web: Web) -> None:
+    told = tmp_path / "told"
+    command = program(tmp_path, f'echo "$@" >> {told}; touch "$1"')
+    text = conf(web, f'callback="{command}"')
+    async with child(tmp_path, text) as c:
+        await c.ready()
+        c.conf.write_text(text + "\tcomment=changed\n")
+        await _lines(c, told, [str(c.conf)])
+        c.conf.write_text(text + "\tcomment=changed again\n")
+        await _lines(c, told, [str(c.conf)] * 2)
+        assert c.log.count("config_changed") == 2
+
+
 async def test_a_refused_file_is_not_handed_on(tmp_path: Path, web: Web) -> None:
     told = tmp_path / "told"
     command = program(tmp_path, f'echo "$@" >> {told}')
@@ -197,7 +213,8 @@ async def test_a_file_may_have_the_host_name_of_a_real_server(
     (tmp_path / name).touch()
     told: asyncio.Queue[list[str]] = asyncio.Queue()
     folder = MaintenanceFolder(lambda files: told.put_nowait([str(key.real) for key in files]))
-    folder.follow(str(tmp_path), virtuals)
+    await folder.look(str(tmp_path), virtuals)
+    folder.follow()
     try:
         async with asyncio.timeout(20):
             while not (found := await told.get()):
@@ -215,7 +232,8 @@ async def test_a_folder_that_comes_later_is_found(
     folder = tmp_path / "later"
     told: asyncio.Queue[list[str]] = asyncio.Queue()
     watch = MaintenanceFolder(lambda files: told.put_nowait([*files.values()]))
-    watch.follow(str(folder), virtuals)
+    await watch.look(str(folder), virtuals)
+    watch.follow()
     try:
         async with asyncio.timeout(20):
             assert await told.get() == []
@@ -228,11 +246,100 @@ async def test_a_folder_that_comes_later_is_found(
     assert found == [str(folder / "127.0.0.1")]
 
 
-async def test_a_file_that_is_there_at_the_start_counts(tmp_path: Path, web: Web) -> None:
+async def test_a_file_that_is_there_at_the_start_counts_from_the_first_check_on(
+    tmp_path: Path, web: Web
+) -> None:
     (tmp_path / "127.0.0.1").touch()
     async with child(tmp_path, conf(web, f"maintenancedir={tmp_path}")) as c:
         await c.ready()
-        await c.until(lambda s: s["virtuals"][0]["reals"][0]["admin"] == "drain")
+        row = (await c.status())["virtuals"][0]["reals"][0]
+        assert (row["health"], row["admin"], row["effective_weight"]) == ("up", "drain", 0)
+        assert c.log.index("maintenance_started") < c.log.index("real_up")
+        await c.crash()
+        await c.ready()
+        assert list((await c.weights()).values()) == [0]
+
+
+@pytest.mark.parametrize("how", ["renamed", "turned"])
+async def test_a_folder_in_the_place_of_another_counts_without_a_gap(
+    tmp_path: Path, web: Web, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    monkeypatch.setattr("lvsd.linux.folder.LOOK_INTERVAL", 0.05)
+    virtuals = loads(conf(web).encode(), interfaces=[]).virtuals
+    path, new = tmp_path / "now", tmp_path / "new"
+    new.mkdir()
+    (new / f"127.0.0.1:{web.port}").touch()
+    old = path if how == "renamed" else tmp_path / "old"
+    old.mkdir()
+    (old / "127.0.0.1").touch()
+    if how == "turned":
+        path.symlink_to(old)
+    told: asyncio.Queue[list[str]] = asyncio.Queue()
+    watch = MaintenanceFolder(lambda files: told.put_nowait([*files.values()]))
+    heard = [[*(await watch.look(str(path), virtuals)).values()]]
+    watch.follow()
+    try:
+        async with asyncio.timeout(20):
+            heard.append(await told.get())
+            if how == "renamed":
+                _exchange(path, new)
+            else:
+                (tmp_path / "link").symlink_to(new)
+                (tmp_path / "link").rename(path)
+            while heard[-1] != [str(path / f"127.0.0.1:{web.port}")]:
+                heard.append(await told.get())
+    finally:
+        watch.close()
+    assert [] not in heard
+
+
+async def test_a_host_name_once_heard_outlives_the_dns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dns = {"192.0.2.4": "web1.example.org"}
+
+    def named(address: tuple[str, int], flags: int) -> tuple[str, str]:
+        if address[0] not in dns:
+            raise OSError("no answer")
+        return dns[address[0]], "0"
+
+    monkeypatch.setattr(socket, "getnameinfo", named)
+    text = b"virtual=192.0.2.1:80\n\treal=192.0.2.4:80 gate\n\tchecktype=on\n"
+    virtuals = loads(text, interfaces=[]).virtuals
+    (tmp_path / "web1").touch()
+    folder = MaintenanceFolder(lambda files: None)
+    try:
+        assert [*(await folder.look(str(tmp_path), virtuals)).values()] == [str(tmp_path / "web1")]
+        dns.clear()
+        assert [*(await folder.look(str(tmp_path), virtuals)).values()] == [str(tmp_path / "web1")]
+    finally:
+        folder.close()
+
+
+async def test_a_reload_ends_the_reminders_of_a_real_that_is_no_more(
+    tmp_path: Path, web: Web
+) -> None:
+    async with mail_server() as (mails, port):
+        text = f"emailalert=ops@example.org\nsmtp=127.0.0.1:{port}\nemailalertfreq=1\n"
+        text += "autoreload=yes\nemailalertstatus=running"
+        other = "\treal=127.0.0.1:9 masq\n"
+        async with child(tmp_path, conf(web, text, other)) as c:
+            await c.ready()
+            await c.until(lambda s: s["virtuals"][0]["reals"][1]["health"] == "down")
+            await mails.receive(1)
+            web.status = 500
+            c.conf.write_text(conf(web, text))
+            await c.until(lambda s: len(s["virtuals"][0]["reals"]) == 1)
+            before = len(mails.mails)
+            await mails.receive(before + 3)
+            later = mails.mails[before + 1 :]
+            assert not any("127.0.0.1:9 " in mail for mail in later)
+
+
+def test_a_reason_of_odd_bytes_is_written(tmp_path: Path) -> None:
+    file = tmp_path / "monitor"
+    assert _append({str(file): ["a \udcff\n"]}) == {}
+    assert file.read_text() == "a \\udcff\n"
 
 
 async def test_the_monitor_file_has_a_line_for_each_check(tmp_path: Path, web: Web) -> None:
@@ -260,6 +367,13 @@ async def test_the_log_file_speaks_ldirectords_language_where_asked(
     assert "Added virtual server: 192.0.2.1:80" in lines
     assert f"Added real server: {web.name} (192.0.2.1:80) (Weight set to 3)" in lines
     assert "Purged virtual server (stop): 192.0.2.1:80" in lines
+
+
+def _exchange(path: Path, new: Path) -> None:
+    """Put one folder in the place of another at once, as renameat2(2) with RENAME_EXCHANGE."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    status = libc.renameat2(-100, bytes(path), -100, bytes(new), 2)
+    assert status == 0, os.strerror(ctypes.get_errno())
 
 
 async def _lines(c: ChildProcess, path: Path, expected: list[str]) -> None:

@@ -151,6 +151,12 @@ def test_the_listing_leaves_out_what_the_kernel_does_not_hold() -> None:
         ({"health": "down", "reason": "a\x1b[2Jb"}, "down 12s: a\\x1b[2Jb"),
         ({"check": "on"}, "never checked"),
         ({"health": "down", "admin": "drain", "reason": "x"}, "down 12s: x, draining"),
+        ({"admin": "drain", "reason": "maintenance: /m/web1"}, "maintenance: /m/web1"),
+        ({"admin": "disabled", "reason": "maintenance: /m/web1"}, "maintenance: /m/web1"),
+        (
+            {"health": "unknown", "admin": "drain", "reason": "maintenance: /m/web1"},
+            "maintenance: /m/web1, unknown",
+        ),
     ],
 )
 def test_a_row_says_why_a_real_is_not_simply_up(fields: dict[str, Any], note: str) -> None:
