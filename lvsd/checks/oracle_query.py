@@ -1,7 +1,6 @@
-"""The process that asks an Oracle server: parameters in JSON on stdin, one line on stdout.
+"""The process that asks an Oracle server, see `sql_process`.
 
-The line is `rows N`, `errno N` for an error of the socket, or `failed` and words. It is run as a
-file, so that nothing else of lvsd is imported.
+It is run as a file, so that nothing else of lvsd is imported.
 """
 
 from __future__ import annotations
@@ -27,6 +26,7 @@ def rows(words: dict[str, Any]) -> int:
     """Rows found, the first at most, or changed by a statement that gives none."""
     query = words.pop("query")
     timeout = words.pop("timeout")
+    words["sid"] = words.pop("database")
     with oracledb.connect(**words, retry_count=0, tcp_connect_timeout=timeout) as connection:
         cursor = connection.cursor()
         cursor.execute(query)

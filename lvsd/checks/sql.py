@@ -1,9 +1,9 @@
-"""What the checks of databases share: log in to `database`, run `request`, and see a row.
+"""What the checks of databases share whose client library may run in this process.
 
-The client libraries are optional (`pip install lvsd[mysql]` and so on). They are imported with this
-package, never while it runs; where one is missing, the check says how to install it and the
-configuration refuses it. Their exceptions become reasons here: the socket's own error where one
-lies beneath, else their words. A library that stumbles over a garbled answer means the server.
+The libraries are optional (`pip install lvsd[mysql]`). They are imported with this package, never
+while it runs; where one is missing, the check says how to install it and the configuration refuses
+it. Their exceptions become reasons here: the socket's own error where one lies beneath, else their
+words. A library that stumbles over a garbled answer means the server.
 """
 
 from __future__ import annotations

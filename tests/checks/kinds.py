@@ -144,7 +144,6 @@ KINDS = (
     _kind(
         CheckKind.MYSQL, scripts.mysql, b"\xff\xff\xff\0", b"x", greets=True, request=b"select 1"
     ),
-    _kind(CheckKind.PGSQL, scripts.pgsql, b"N", b"NNNN", request=b"select 1"),
     _kind(CheckKind.SIP, scripts.sip, b"SIP/2.0 100 x\r\n", b"x: y\r\n"),
     _kind(CheckKind.SIMPLETCP, scripts.echo, b"", b"x\n", request=rb"fake\n", receive=b"^fake$"),
 )

@@ -290,7 +290,9 @@ async def test_a_query_without_rows_fails() -> None:
         writer.write = lambda data: real(data.replace(b"SELECT 1", b"SELECT 0"))  # type: ignore[method-assign]
         await scripts.pgsql(reader, writer)
 
-    assert (await told(CheckKind.PGSQL, script)).reason == "no row"
+    check = replace(CHECKS[CheckKind.MYSQL], kind=CheckKind.PGSQL, timeout=20.0)
+    async with server(script) as port:
+        assert (await ask(replace(check, port=port))).reason == "no row"
 
 
 def test_without_its_library_a_database_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
