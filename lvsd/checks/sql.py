@@ -18,8 +18,8 @@ from lvsd.core.model import Check
 
 #: What libraries raise over bytes that are not of their protocol.
 GARBLED = (
-    *(ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, RuntimeError),
-    *(TypeError, ValueError, struct.error),
+    *(ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, NameError),
+    *(RuntimeError, TypeError, ValueError, struct.error),
 )
 
 

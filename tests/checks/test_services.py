@@ -305,3 +305,12 @@ def test_without_its_library_a_database_is_not_asked(monkeypatch: pytest.MonkeyP
 def test_dns_over_tcp_is_told_by_the_check() -> None:
     check = Check(CheckKind.DNS, ip_address("127.0.0.1"), 53, request=b"a", protocol=Protocol.TCP)
     assert type(question(check)).__name__ == "DnsTcp"
+
+
+async def test_a_greeting_that_trips_the_library_is_a_failure() -> None:
+    async def script(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        text = b"\x0a8.0.0\0" + bytes(4) + b"saltsalt\0" + bytes(2)
+        writer.write(len(text).to_bytes(3, "little") + b"\0" + text)
+
+    result = await told(CheckKind.MYSQL, script)
+    assert (result.passed, result.reason) == (False, "answer not understood")
