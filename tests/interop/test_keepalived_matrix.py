@@ -89,6 +89,29 @@ def test_unicast_hands_over_from_keepalived(network, case):
     assert second.states()[0]["reason"] == f"{one} gave up"
 
 
+def test_a_better_keepalived_comes_over_unicast_and_lvsd_yields(network, case):
+    version, one, two, vip = case
+    first, second = network.pair()
+    first.start(network.router(priority=100, **unicast(version, one, two, vip)))
+    network.eventually(lambda: first.state() == "master" and first.holds(vip))
+    more = UNICAST.format(two, one)
+    with Keepalived(network, second, vip, version=version, priority=150, more=more) as peer:
+        network.eventually(lambda: first.state() == "backup" and not first.holds(vip))
+        network.eventually(lambda: peer.state == "master" and second.holds(vip))
+
+
+def test_a_better_lvsd_comes_over_unicast_and_keepalived_yields(network, case):
+    version, one, two, vip = case
+    first, second = network.pair()
+    more = UNICAST.format(one, two)
+    with Keepalived(network, first, vip, version=version, priority=100, more=more) as peer:
+        network.eventually(lambda: first.holds(vip))
+        second.start(network.router(priority=150, **unicast(version, two, one, vip)))
+
+        network.eventually(lambda: second.state() == "master" and second.holds(vip))
+        network.eventually(lambda: peer.state == "backup" and not first.holds(vip))
+
+
 def test_of_equal_priorities_a_running_master_keeps_its_role_whatever_its_address(network, wire):
     """Backups accept an equal priority (RFC 5798 §6.4.2), so nothing moves."""
     first, second = network.pair()
