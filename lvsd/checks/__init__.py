@@ -36,6 +36,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from lvsd.checks.combined import Combined
 from lvsd.checks.connect import Connect
 from lvsd.checks.dns import dns
 from lvsd.checks.external import External, ExternalPerl
@@ -89,6 +90,7 @@ KINDS: Mapping[CheckKind, Callable[[Check], Question]] = {
 def question(check: Check) -> Question | LocalFault:
     """The check made ready, or why this host cannot ask it. KeyError for a kind not in KINDS."""
     try:
-        return KINDS[check.kind](check)
+        asked = KINDS[check.kind](check)
+        return Combined(check, asked) if check.connects else asked
     except LocalFault as problem:
         return problem

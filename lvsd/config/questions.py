@@ -96,6 +96,7 @@ def question(
         template = replace(template, command=_command(section, key, report))
     elif kind.value in SERVICES:
         template = _words(section, template, key, node, report)
+        template = replace(template, connects=_connects(section, template, report))
     _unused(section, service, kind, report)
     return Question(template, section.value("checkport"), attempt, unchecked)
 
@@ -115,7 +116,7 @@ def _kind(section: Section, key: ServiceKey, report: Report) -> tuple[CheckKind,
     ):
         text = "checktype=connect asks over TCP; for sctp use checktype=ping or give a checkport="
         report.error(section.place("checktype"), text)
-    if checktype != "negotiate":
+    if checktype != "negotiate" and not checktype.isdigit():
         return CheckKind(checktype), ""
     service = section.value("service") or service_of(key.port)
     if service != "none":
@@ -124,6 +125,17 @@ def _kind(section: Section, key: ServiceKey, report: Report) -> tuple[CheckKind,
     if "service" in section.settings:
         known = "service=none"
     return CheckKind.ON, known
+
+
+def _connects(section: Section, template: Check, report: Report) -> int:
+    """The connects between two negotiate checks that `checktype=N` asks for."""
+    checktype = section.value("checktype", "negotiate")
+    count = int(checktype) if checktype.isdigit() else 0
+    if count and template.protocol is not Protocol.TCP:
+        text = "a service over udp can't be connected to: each check negotiates"
+        report.warn(section.place("checktype"), text)
+        return 0
+    return count
 
 
 def _able(section: Section, service: str, key: ServiceKey, report: Report) -> CheckKind:

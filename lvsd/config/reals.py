@@ -15,9 +15,9 @@ from lvsd.config import addresses
 from lvsd.config.addresses import Resolver
 from lvsd.config.diagnostics import BadValue, Place, Report, proposal
 from lvsd.config.document import Section, Setting
+from lvsd.config.expressions import expression
 from lvsd.config.negotiate import PORTLESS
 from lvsd.config.questions import Question
-from lvsd.config.values import expression
 from lvsd.core.model import (
     Check,
     CheckKind,

@@ -238,7 +238,7 @@ def _question(virtual: Virtual) -> list[tuple[str, object]]:
     negotiates = check.kind.value in SERVICES
     seconds = f"{check.timeout / check.attempts:.0f}"
     members: list[tuple[str, object]] = [
-        ("checktype", "negotiate" if negotiates else check.kind.value),
+        ("checktype", (check.connects or "negotiate") if negotiates else check.kind.value),
         ("checkinterval", f"{check.interval:.0f}"),
         ("negotiatetimeout" if service.negotiates else "checktimeout", seconds),
     ]

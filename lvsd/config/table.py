@@ -152,10 +152,11 @@ _VIRTUAL = (
     row("V", "real6", "text", "",
         "real for IPv6: [ADDRESS][:PORT] gate|masq|ipip [WEIGHT] and the rest as for real.",
         many=True),
-    row("V", "checktype", "word", "negotiate",
+    row("V", "checktype", "checktype", "negotiate",
         "How to check: negotiate asks the service, connect opens a connection (on a udp "
         "service: ping), ping sends echo requests, external runs the checkcommand, external-perl "
-        "runs it with perl, on is always up, off never. What each service is asked and what passes "
+        "runs it with perl, on is always up, off never; a number N is negotiate, with N connects "
+        "between two of them. What each service is asked and what passes "
         "is in checks.md.",
         choices=("negotiate", "connect", "ping", "on", "off", "external", "external-perl")),
     row("V", "service", "word", "by port",

@@ -13,18 +13,16 @@ import os
 import pwd
 import re
 import shlex
-import warnings
 from collections.abc import Callable
 
 from lvsd.config.diagnostics import BadValue, proposal
+from lvsd.config.expressions import NESTED, expression
 from lvsd.config.rows import Directive
 from lvsd.core.model import Identity
 
 Note = Callable[[str], None]
 Parser = Callable[[str, Directive, Note], object]
 
-#: As in `(a+)+`: the time it takes can double with each byte of the page.
-_NESTED = re.compile(rb"(?<!\\)[+*]\)[+*{]")
 _NODE = re.compile(r"([A-Za-z0-9][A-Za-z0-9_.-]*):(.*)", re.ASCII)
 
 
@@ -132,48 +130,9 @@ def regex(value: str, row: Directive, note: Note) -> bytes:
         raise BadValue(f'{row.name}="" is empty; leave the line out instead')
     pattern = text.encode("utf-8", "surrogateescape")
     translated = expression(pattern, value.find('"') + 1)
-    if _NESTED.search(translated):
+    if NESTED.search(translated):
         note("a repetition inside a repetition: a page made for it can stall every check for ever")
     return translated
-
-
-def expression(pattern: bytes, offset: int = 0) -> bytes:
-    r"""A regular expression over bytes, as `re` understands it.
-
-    Perl's `\z`, `\Z` and `\h` are translated; what else Perl alone knows is an error.
-    """
-    if b"[[:" in pattern:
-        place = len(pattern[: pattern.index(b"[[:")].decode("utf-8", "replace"))
-        raise BadValue(
-            "classes such as [[:alpha:]] are not understood; write [A-Za-z]", offset + place
-        )
-    translated = re.sub(rb"\\(.)", _translated, pattern, flags=re.DOTALL)
-    if not _is_utf8(pattern):
-        translated = re.sub(rb"(\\\\)|\\?([\x80-\xff])", _escaped, translated)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            re.compile(translated)
-    except re.error as problem:
-        at = problem.pos if problem.pos is not None and translated == pattern else 0
-        place = len(pattern[:at].decode("utf-8", "replace"))
-        raise BadValue(f"bad regular expression: {problem.msg}", offset + place) from None
-    except (OverflowError, RecursionError, ValueError) as problem:
-        raise BadValue(f"bad regular expression: {problem}", offset) from None
-    return translated
-
-
-def _escaped(match: re.Match[bytes]) -> bytes:
-    r"""A byte as `\xNN`; a pair of backslashes before it stays a pair."""
-    return match[1] or b"\\x%02x" % match[2][0]
-
-
-def _is_utf8(data: bytes) -> bool:
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def path_bytes(text: str) -> bytes:
@@ -181,11 +140,6 @@ def path_bytes(text: str) -> bytes:
     return "".join(
         f"%{ord(c) - 0xDC00:02X}" if "\udc80" <= c <= "\udcff" else c for c in text
     ).encode()
-
-
-def _translated(match: re.Match[bytes]) -> bytes:
-    perl = {b"z": rb"(?![\s\S])", b"Z": rb"(?=\n?(?![\s\S]))", b"h": rb"[ \t]"}
-    return perl.get(match[1], match[0])
 
 
 def word(value: str, row: Directive, note: Note) -> str:
@@ -200,6 +154,12 @@ def word(value: str, row: Directive, note: Note) -> str:
     raise BadValue(
         f"unknown {row.name} {found or '(nothing)'} (known: {', '.join(row.choices)}){near}"
     )
+
+
+def checktype(value: str, row: Directive, note: Note) -> str:
+    """One of the row's choices, or a number."""
+    digits = value.strip('"')
+    return digits if re.fullmatch(r"[0-9]{1,6}", digits) else word(value, row, note)
 
 
 def method(value: str, row: Directive, note: Note) -> str:
@@ -385,7 +345,20 @@ def secret(value: str, row: Directive, note: Note) -> bytes:
 PARSERS: dict[str, Parser] = {
     parser.__name__: parser
     for parser in (
-        *(number, integer, decimal, yesno, quoted, regex, word, method, text, host, path),
+        *(
+            number,
+            integer,
+            decimal,
+            yesno,
+            quoted,
+            regex,
+            word,
+            checktype,
+            method,
+            text,
+            host,
+            path,
+        ),
         *(logfile, name, names, identity, argv, process, command, port, interface, source, secret),
     )
 }

@@ -358,7 +358,6 @@ def test_a_global_fallback_serves_marks(load_text):
         ('receive="(a"', "bad regular expression"),
         ('receive="[[:alpha:]]"', "write [A-Za-z]"),
         ('receive="a', "the closing one is missing"),
-        ("checktype=5", "unknown checktype"),
         ("checktype=connect3", 'did you mean "connect"?'),
         ("service=HTTP", 'did you mean "http"?'),
         ("service=smtps", "unknown service smtps"),

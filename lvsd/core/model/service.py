@@ -54,9 +54,9 @@ class Check:
     `interval` and `timeout` are seconds; `timeout` bounds the whole exchange. `port` is where
     the check connects, which may differ from the destination's port (`checkport=`).
     `receive` is a regular expression over the answer's bytes, "" for none. `attempts` is the number
-    of echo requests of one ping (`checkcount=`). `protocol` is what carries the question, TCP or
-    UDP. `command` is an external check's program with all its arguments. What is secret stays out
-    of the repr.
+    of echo requests of one ping (`checkcount=`), `connects` that of the connect checks between two
+    that negotiate (`checktype=N`). `protocol` is what carries the question, TCP or UDP. `command`
+    is an external check's program with all its arguments. What is secret stays out of the repr.
     """
 
     kind: CheckKind
@@ -69,6 +69,7 @@ class Check:
     method: str = "GET"
     virtualhost: bytes = b""
     attempts: int = 1
+    connects: int = 0
     verify: bool = False
     cafile: str = ""
     protocol: Protocol = Protocol.TCP

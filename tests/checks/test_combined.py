@@ -1,0 +1,72 @@
+"""`checktype=N` against a server that counts connections and requests."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from ipaddress import ip_address
+
+from lvsd.checks.engine import Engine, Result
+from lvsd.core.model import Check, CheckKind
+
+
+class Counting:
+    """Notes `negotiate` or `connect` for each connection; answers with `status`."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+        self.status = b"200"
+        self.port = 0
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            asked = await reader.read(1000)
+            self.seen.append("negotiate" if asked else "connect")
+            if asked:
+                writer.write(b"HTTP/1.1 %s x\r\nContent-Length: 0\r\n\r\n" % self.status)
+        writer.close()
+
+
+@contextlib.asynccontextmanager
+async def counting() -> AsyncIterator[Counting]:
+    web = Counting()
+    server = await asyncio.start_server(web.serve, "127.0.0.1", 0)
+    web.port = server.sockets[0].getsockname()[1]
+    try:
+        yield web
+    finally:
+        server.close()
+
+
+async def ask(
+    engine: Engine, check: Check, results: asyncio.Queue[Result], times: int
+) -> list[bool]:
+    """The next verdicts, asked for one after the other."""
+    found = []
+    for _ in range(times):
+        engine.trigger(check)
+        found.append((await asyncio.wait_for(results.get(), 10)).passed)
+    return found
+
+
+async def test_n_connects_come_between_two_that_negotiate_and_a_failure_negotiates_again() -> None:
+    async with counting() as web:
+        results = asyncio.Queue[Result]()
+        engine = Engine(results.put_nowait)
+        target = ip_address("127.0.0.1")
+        check = Check(CheckKind.HTTP, target, web.port, interval=3600.0, connects=2)
+        engine.set_checks([check])
+
+        assert await ask(engine, check, results, 4) == [True] * 4
+        web.status = b"500"
+        assert await ask(engine, check, results, 4) == [True, True, False, False]
+        web.status = b"200"
+        assert await ask(engine, check, results, 2) == [True, True]
+        engine.close()
+
+    assert web.seen[:10] == [
+        *("negotiate", "connect", "connect", "negotiate"),
+        *("connect", "connect", "negotiate", "negotiate"),
+        *("negotiate", "connect"),
+    ]
