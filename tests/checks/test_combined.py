@@ -20,10 +20,11 @@ class Counting:
         self.port = 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        place = len(self.seen)
+        self.seen.append("connect")
         with contextlib.suppress(ConnectionError):
-            asked = await reader.read(1000)
-            self.seen.append("negotiate" if asked else "connect")
-            if asked:
+            if await reader.read(1000):
+                self.seen[place] = "negotiate"
                 writer.write(b"HTTP/1.1 %s x\r\nContent-Length: 0\r\n\r\n" % self.status)
         writer.close()
 
