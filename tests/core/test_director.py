@@ -131,6 +131,11 @@ def test_a_soft_failure_is_told_with_its_count() -> None:
     assert effects(director, passed(4, False)) == [SoftFailure(key, 1, 3, "said so")]
 
 
+def test_a_dead_real_that_fails_for_another_reason_is_not_told_again() -> None:
+    director = play(ConfigLoaded(config(virtual(real(4)))), passed(4), passed(4, False))
+    assert effects(director, CheckFinished(real(4).check, False, "refused")) == []
+
+
 def test_results_in_one_batch_count_one_by_one() -> None:
     director = play(ConfigLoaded(config(virtual(real(4), fall=2))), passed(4))
     batch = ChecksFinished((passed(4, False), passed(4, False)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import ip_address
 
 import pytest
@@ -176,6 +177,22 @@ def test_the_order_of_destinations_is_no_difference() -> None:
     service = VirtualService(WEB, "wlc")
     one, other = entry(service, dest(0), dest(1)), entry(service, dest(1), dest(0))
     assert plan(table(one), table(other), ()) == ()
+
+
+def test_tunnel_details_count_only_with_ipip() -> None:
+    service = VirtualService(WEB, "wlc")
+    plain, odd = dest(0), dest(0, tun_type=1, tun_port=6080)
+    assert plan(table(entry(service, plain)), table(entry(service, odd)), ()) == ()
+    tunnel = replace(plain, forwarding=Forwarding.TUNNEL)
+    other = replace(odd, forwarding=Forwarding.TUNNEL)
+    steps = plan(table(entry(service, tunnel)), table(entry(service, other)), ())
+    assert steps == (SetDest(WEB, other),)
+
+
+def test_a_new_service_comes_before_its_destinations() -> None:
+    wish = entry(VirtualService(WEB, "wlc"), dest(0), dest(1))
+    steps = (NewService(wish.service), NewDest(WEB, dest(0)), NewDest(WEB, dest(1)))
+    assert plan({}, table(wish), ()) == steps
 
 
 def test_what_the_kernel_adds_by_itself_is_no_difference() -> None:

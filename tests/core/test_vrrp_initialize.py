@@ -202,6 +202,16 @@ def test_a_reload_without_the_delay_ends_it() -> None:
     assert bench.state is State.BACKUP
 
 
+def test_a_reload_that_keeps_the_startupdelay_keeps_its_end() -> None:
+    bench = Bench(startupdelay=20.0)
+    bench.do(Startup())
+
+    bench.do(Reconfigured(config(startupdelay=20.0, priority=50)), 1.0)
+    bench.deadline()
+
+    assert (bench.state, bench.now) == (State.BACKUP, 20.0)
+
+
 def test_a_reload_that_keeps_the_delay_keeps_its_end() -> None:
     bench = Bench(delayafterboot=60.0)
     bench.do(Startup(20.0))

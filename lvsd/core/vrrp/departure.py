@@ -200,9 +200,10 @@ def _serve_on(vr: VirtualRouter, now: float) -> Stepped:
 def relief(vr: VirtualRouter, event: Event, now: float) -> Stepped:
     """What happens to a MASTER that waits to be relieved."""
     match event:
-        case NeighbourAnnounced(address=address):
-            if any(vip.address == address for vip in desired(vr)):
-                return _relieved(vr, f"{address} was announced by its new master", now)
+        case NeighbourAnnounced(address=address) if any(
+            vip.address == address for vip in desired(vr)
+        ):
+            return _relieved(vr, f"{address} was announced by its new master", now)
         case AdvertReceived(source=source, advert=advert) if advert.priority > 0:
             assert vr.relieve_at is not None
             by = vr.relieved_by or f"{source} took over"
