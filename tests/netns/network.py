@@ -19,6 +19,7 @@ from typing import Any
 from lvsd.core.model import RouterConfig, Vip
 from lvsd.daemon.messages import router_to_wire
 from tests.lab.family import children
+from tests.lab.reaper import Reaper
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -198,6 +199,7 @@ class Network:
         self.directors: list[Director] = []
 
     def __enter__(self) -> "Network":
+        self._reaper = Reaper()
         try:
             self._build()
         except BaseException:
@@ -248,10 +250,12 @@ class Network:
             director.end()
         for namespace in self.namespaces:
             subprocess.run(["ip", "netns", "delete", namespace], capture_output=True)
+        self._reaper.close()
 
     def _namespace(self, name: str) -> str:
         namespace = self.prefix + name
         self.namespaces.append(namespace)
+        self._reaper.add("netns", namespace)
         ip("netns", "add", namespace)
         ip("-n", namespace, "link", "set", "lo", "up")
         return namespace

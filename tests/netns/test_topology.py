@@ -119,6 +119,29 @@ def test_a_builder_killed_leaves_neither_namespaces_nor_processes() -> None:
     wait_until(lambda: not list(Path(gettempdir()).glob(f"{prefix}*")), what="the folder is gone")
 
 
+def test_a_test_killed_leaves_no_namespace_of_its_network(tmp_path: Path) -> None:
+    words = f"""if True:
+        from pathlib import Path
+        from tests.netns.network import Network
+        with Network(Path({str(tmp_path)!r})) as network:
+            print(network.prefix, flush=True)
+            input()
+    """
+    builder = subprocess.Popen(
+        [sys.executable, "-c", words],
+        cwd=CHECKOUT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with builder:
+        assert builder.stdout is not None
+        prefix = builder.stdout.readline().strip()
+        assert list(NAMESPACES.glob(f"{prefix}*"))
+        builder.send_signal(signal.SIGKILL)
+    wait_until(lambda: not list(NAMESPACES.glob(f"{prefix}*")), what="namespaces are gone")
+
+
 def test_stopping_the_builder_leaves_nothing(topology: Build) -> None:
     with Topology(Layout.dr()) as lab:
         folder, prefix = lab.folder, lab.prefix
