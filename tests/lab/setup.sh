@@ -79,8 +79,10 @@ wanted=$(cat requirements.lock extras.lock pyproject.toml | sha256sum)
 if [ ! -x .venv/bin/python ] || [ "$(cat $ready 2>/dev/null)" != "$wanted" ]; then
     echo "setup: .venv with $("$python" --version), from requirements.lock"
     [ -x .venv/bin/python ] || "$python" -m venv .venv
+    # The lock files name everything, so pip resolves nothing: older ones fail in a release of
+    # coverage newer than the pinned one, which pytest-cov asks for as coverage[toml].
     .venv/bin/python -m pip install -q --disable-pip-version-check \
-        --require-hashes -r requirements.lock -r extras.lock
+        --no-deps --require-hashes -r requirements.lock -r extras.lock
     .venv/bin/python -m pip install -q --disable-pip-version-check --no-deps -e .
     echo "$wanted" >$ready
 fi
