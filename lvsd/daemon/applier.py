@@ -41,11 +41,15 @@ Place = tuple[str, IPAddress]
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What one router wants: VIPs, their lease in seconds (None for ever), routes and rules."""
+    """What one router wants: VIPs, their lease in seconds (None for ever), routes and rules.
+
+    `mastership` counts: what one of them left is bound anew for the next, with a whole lease.
+    """
 
     vips: tuple[Vip, ...] = ()
     lease: int | None = None
     paths: tuple[Path, ...] = ()
+    mastership: int = 0
 
 
 _NOTHING = Wish()

@@ -283,7 +283,12 @@ class Routers:
         self._introduce()
         self._applier.wish(
             {
-                key: Wish(desired[key], lease_seconds(vr.config), desired_paths(vr))
+                key: Wish(
+                    desired[key],
+                    lease_seconds(vr.config),
+                    desired_paths(vr),
+                    vr.counters.get("became_master", 0),
+                )
                 for key, vr in self.core.routers.items()
             },
             now,
@@ -371,7 +376,7 @@ class Routers:
 
     def _show(self) -> None:
         shown = {
-            key: (vr.config, vr.state, vr.reason, vr.master, vr.source, vr.since)
+            key: (vr.config, vr.state, vr.reported, vr.reason, vr.master, vr.source, vr.since)
             for key, vr in self.core.routers.items()
         }
         if shown != self._shown:

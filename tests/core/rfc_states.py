@@ -11,6 +11,7 @@ from lvsd.core.packet import gratuitous_arp
 from lvsd.core.vrrp import (
     Announce,
     DeadlineReached,
+    NeighbourAnnounced,
     SendAdvert,
     ServicesReady,
     Shutdown,
@@ -187,7 +188,16 @@ class StateRules(RuleBench):
         bench.do(self.heard(theirs, source), now)
 
         assert (bench.state, bench.vr.adver_at) == (State.BACKUP, None)
-        assert next_deadline(bench.vr) == pytest.approx(now + 3 + 156 / 256)
+        assert bench.vr.master_down_at == pytest.approx(now + 3 + 156 / 256)
+
+    def test_6_4_3_departure_one_that_yields_serves_until_the_better_one_announces(self) -> None:
+        bench = self.master()
+        bench.do(self.heard(200))
+        assert (bench.state, [vip.address for vip in desired(bench.vr)]) == (State.BACKUP, [VIP])
+
+        bench.do(NeighbourAnnounced(VIP))
+
+        assert desired(bench.vr) == ()
 
     @pytest.mark.parametrize(("theirs", "source"), [(101, LOW), (100, HIGH)])
     def test_6_4_3_departure_a_last_advert_goes_to_the_better_master(

@@ -47,6 +47,7 @@ from lvsd.core.vrrp import (
     step,
     stopped,
 )
+from lvsd.core.vrrp.timers import RELIEF_DELAY
 
 from .vrrp_world import HIGH, LOW, OWN, VIP, VIP2, Bench, advert, backup, config, master
 
@@ -103,7 +104,10 @@ def test_every_history_keeps_the_promises(first, history) -> None:
         before, (vr, effects) = vr, step(vr, event, now)
 
         assert step(before, event, now) == (vr, effects)
-        assert bool(desired(vr)) is (vr.state is State.MASTER)
+        assert bool(desired(vr)) is (vr.state is State.MASTER or vr.release_at is not None)
+        if vr.release_at is not None:
+            assert vr.state is State.BACKUP
+            assert vr.since < vr.release_at <= vr.since + RELIEF_DELAY
         if vr.state is not before.state or event == VipsBound():
             confirmed = vr.state is State.MASTER and event == VipsBound()
         for effect in effects:
@@ -116,6 +120,7 @@ def test_every_history_keeps_the_promises(first, history) -> None:
                     assert priority == 0 or vr.state is State.MASTER or last_word
                 case Announce(addresses=addresses) if addresses != (OWN,):
                     assert confirmed
+                    assert vr.state is State.MASTER
                     assert set(addresses) <= {vip.address for vip in desired(vr)}
                 case RefreshLease():
                     assert any(isinstance(e, SendAdvert) for e in effects)

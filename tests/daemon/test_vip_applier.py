@@ -121,3 +121,15 @@ def test_an_address_taken_away_by_hand_stays_reported_until_it_is_back():
 
     assert [type(event).__name__ for event in lost] == ["VipsLost"]
     assert world.wish(ONE) == [VipsBound()]
+
+
+def test_another_mastership_binds_anew_what_the_last_one_left():
+    world = World()
+    world.applier.wish({KEY: Wish((ONE,), 2, mastership=1)}, 0.0)
+    asked = world.kernel.asked
+    world.reports.clear()
+
+    world.applier.wish({KEY: Wish((ONE,), 2, mastership=2)}, 1.0)
+
+    assert world.reports == [VipsBound()]
+    assert world.kernel.asked == asked + 1

@@ -19,19 +19,22 @@ ADVERTINT = 0.2
 
 #: Prints time and kind of each ARP sender and each VRRP packet, until its stdin closes.
 LISTEN = """
-import select, socket, sys, time
+import select, socket, struct, sys
 sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
 sock.bind(("eth0", 0))
+sock.setsockopt(socket.SOL_SOCKET, 35, 1)  # SO_TIMESTAMPNS: when it came, not when it was read
 print("ready", flush=True)
 while True:
     ready, _, _ = select.select([sock, sys.stdin], [], [])
     if sys.stdin in ready:
         break
-    frame = sock.recv(2048)
+    frame, told, _, _ = sock.recvmsg(2048, 64)
+    seconds, nanoseconds = struct.unpack("qq", told[0][2])
+    at = seconds + nanoseconds / 1e9
     if frame[12:14] == b"\\x08\\x06":
-        print(time.monotonic(), socket.inet_ntoa(frame[28:32]), flush=True)
+        print(at, socket.inet_ntoa(frame[28:32]), flush=True)
     elif frame[12:14] == b"\\x08\\x00" and frame[23] == 112:
-        print(time.monotonic(), "advert", flush=True)
+        print(at, "advert", flush=True)
 """
 
 
@@ -48,10 +51,6 @@ def heard(network):
     network.eventually(lambda: "ready" in path.read_text())
     yield lambda: [line.split() for line in path.read_text().splitlines()[1:]]
     process.communicate()
-
-
-def gaps(times):
-    return [later - earlier for earlier, later in itertools.pairwise(times)]
 
 
 def test_many_addresses_are_announced_at_the_pace_asked_for(network, heard):
@@ -71,8 +70,10 @@ def test_many_addresses_are_announced_at_the_pace_asked_for(network, heard):
 
     network.eventually(lambda: len(announced()) == 2 * len(ADDRESSES))
     assert [what for _, what in announced()] == [str(address) for address in ADDRESSES] * 2
-    # The client may be late to read one frame; the whole cannot be faster than asked for.
+    # A busy machine may send one late; the whole cannot be faster than asked for.
     times = [at for at, _ in announced()]
     assert times[-1] - times[0] > (len(times) - 2) * INTERVAL
-    adverts = [float(at) for at, what in heard() if what == "advert"]
-    assert max(gaps(adverts)) < 3 * ADVERTINT
+    # Nor do they hold up the adverts: two announcements are due to each.
+    kinds = ["advert" if what == "advert" else "announcement" for _, what in heard()]
+    runs = [(kind, len([*run])) for kind, run in itertools.groupby(kinds)]
+    assert max(length for kind, length in runs if kind == "announcement") <= 4

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 
 from lvsd.core.model import IPAddress
 from lvsd.core.vrrp import Key, State, lease_seconds, master_down_interval, relief_timeout
+from lvsd.core.vrrp.timers import RELIEF_DELAY
 
 from .cluster import Cluster
 from .node import INFINITE, LEASE_LATENESS, Node
@@ -57,14 +58,20 @@ def holding(cluster: Cluster, key: Key) -> list[Node]:
 
 
 class VipFollowsRole(Checker):
-    """A running process that isn't MASTER holds nothing; one that is holds all its VIPs."""
+    """A running process that isn't MASTER holds nothing; one that is holds all its VIPs.
+
+    One that yields serves on until it hears the better one announce, a tenth of a second at most.
+    """
 
     def after(self, cluster: Cluster) -> None:
         for node in cluster.nodes.values():
             if not node.awake:
                 continue
             for key, vr in node.routers.routers.items():
-                if vr.state is not State.MASTER:
+                if vr.release_at is not None:
+                    over = node.time(cluster.now) - vr.since
+                    assert over <= RELIEF_DELAY + SLACK, f"{node.name} yielded and holds on"
+                elif vr.state is not State.MASTER:
                     held = [str(address) for k, address in node.bound if k == key]
                     assert not held, f"{node.name} is {vr.state} and holds {held}"
                 elif not node.refusing and node.retry_at <= cluster.now:

@@ -1,12 +1,13 @@
 """All the ways out of MASTER, and the reporting of states.
 
-A better master is yielded to after a last advert; a fault sends priority 0 (twice, as it may get
-lost) and lets go at once; an orderly stop or step-down sends priority 0 and *serves until
-relieved*: until the new master announces a VIP, else 100 ms after its advert, else after
-`relief_timeout`.
+A better master is yielded to after a last advert: BACKUP at once, but the VIPs *serve until
+relieved*, that is, until the new master announces one, 100 ms or one interval at most. An orderly
+stop or step-down sends priority 0 and remains MASTER until relieved: until the announcement, else
+100 ms after the new master's advert, else after `relief_timeout`. A fault sends priority 0 (twice,
+as it may get lost) and lets go at once.
 
-Leaving MASTER takes the VIPs out of `desired` in the same step. The new role is reported when
-`VipsReleased` says that the kernel has followed (design rule 1).
+The new role is reported when `desired` is empty and `VipsReleased` says that the kernel has
+followed (design rule 1).
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def change(vr: VirtualRouter, state: State, reason: str, now: float) -> Stepped:
     pending = StateChanged(vr.reported, vr.state, vr.reason)
     left = vr.state is State.MASTER and state is not State.MASTER
     was = vr.state
-    vr = replace(vr, state=state, reason=reason, since=now)
+    vr = replace(vr, state=state, reason=reason, since=now, release_at=None)
     if left:
         vr = _cleared(count(vr, "released_master"))
     if state is not State.MASTER and vr.holding:
@@ -103,7 +104,26 @@ def last_word(vr: VirtualRouter, now: float) -> Stepped:
 def yield_to(vr: VirtualRouter, event: AdvertReceived, reason: str, now: float) -> Stepped:
     """A better master is there; its interval is learnt (version 3)."""
     vr = replace(vr, master=event.source, master_interval=event.advert.interval)
-    return to_backup(vr, reason, now)
+    return to_backup_serving(vr, reason, now)
+
+
+def to_backup_serving(vr: VirtualRouter, reason: str, now: float) -> Stepped:
+    """`to_backup`; what clients know us to have stays until they know better.
+
+    The better master's advert comes before it has the VIPs (design rule 1), so whoever let go on
+    hearing it would leave them to nobody for as long as that takes.
+    """
+    known = bool(vr.announced)
+    vr, told = to_backup(vr, reason, now)
+    if not known:
+        return vr, told
+    return replace(vr, release_at=now + min(RELIEF_DELAY, vr.config.advertint)), told
+
+
+def relieved_backup(vr: VirtualRouter, event: NeighbourAnnounced) -> VirtualRouter:
+    """Whom one yielded to has announced a VIP: it is there, and ours go."""
+    ours = any(vip.address == event.address for vip in desired(vr))
+    return replace(vr, release_at=None) if ours else vr
 
 
 def retreat(vr: VirtualRouter, reason: str, now: float) -> Stepped:

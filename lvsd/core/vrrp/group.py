@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from lvsd.core import packet
 from lvsd.core.model import Family, IPAddress, RouterConfig, Vip
-from lvsd.core.vrrp.departure import last_word, to_backup
+from lvsd.core.vrrp.departure import last_word, to_backup, to_backup_serving
 from lvsd.core.vrrp.events import (
     ChildLost,
     Effect,
@@ -229,7 +229,8 @@ class VirtualRouters:
             vr = self.routers[key]
             if key in is_ and vr.relieve_at is None:
                 vr, farewell = last_word(vr, now) if spoken else (vr, ())
-                vr, more = to_backup(vr, f"sync group {name}: not master everywhere", now)
+                leave = to_backup_serving if spoken else to_backup
+                vr, more = leave(vr, f"sync group {name}: not master everywhere", now)
                 draft = draft._with(key, vr)
                 said += tuple((key, effect) for effect in farewell + more)
         return draft, said

@@ -19,6 +19,7 @@ from lvsd.core.vrrp.departure import (
     listen,
     overslept,
     relief,
+    relieved_backup,
     resume,
     retreat,
     shutdown,
@@ -132,6 +133,8 @@ def _dispatch(vr: VirtualRouter, event: Event, now: float) -> Stepped:
             vr, said = reconsider(vr, believed(vr, now), now) if vr.pending else (vr, ())
             after, effects = _on_deadline(vr, event, now)
             return after, said + effects
+        case NeighbourAnnounced() if vr.release_at is not None:
+            return relieved_backup(vr, event), ()
         case NeighbourAnnounced():
             return (claimed if vr.relieve_at is None else relief)(vr, event, now)
         case LeaseRefreshed() if vr.bound:
@@ -269,7 +272,7 @@ def _reconfigured(vr: VirtualRouter, event: Reconfigured, now: float) -> Stepped
         vr = replace(vr, master_interval=config.advertint)
     if config.v3checksumasv2 != vr.config.v3checksumasv2:
         vr = replace(vr, heard_pseudo_header=None)  # compared anew with the next advert
-    vr = replace(vr, config=config)
+    vr = replace(vr, config=config, release_at=None)
     wished = {vip.address for vip in desired(vr)}
     vr = replace(vr, announced=tuple(a for a in vr.announced if a in wished))
     if config.usevmac != old.config.usevmac:
@@ -374,6 +377,8 @@ def _accept(vr: VirtualRouter, event: AdvertReceived, now: float) -> VirtualRout
 
 
 def _backup_deadline(vr: VirtualRouter, now: float) -> Stepped:
+    if vr.release_at is not None and now >= vr.release_at:
+        vr = replace(vr, release_at=None)
     if vr.master_down_at is None or now < vr.master_down_at:
         return vr, ()
     whom = f"from {vr.master} " if vr.master is not None else ""

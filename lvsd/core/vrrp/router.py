@@ -92,6 +92,8 @@ class VirtualRouter:
     master_down_at: float | None = None
     heard_at: float = 0.0
     preempt_at: float | None = None
+    #: One that yielded serves until the better master announces the VIPs, or until this.
+    release_at: float | None = None
     #: The timer ran out and only the rest of the sync group is waited for.
     wants_master: bool = False
     #: Why the running timer will end in a takeover, "" for silence.
@@ -156,7 +158,7 @@ def _deadlines(vr: VirtualRouter) -> tuple[float | None, ...]:
     if vr.state is State.INITIALIZE:
         return (*changes, vr.hold_at, vr.boot_at, vr.patience_at, vr.retry_at)
     if vr.state is State.BACKUP:
-        return (*changes, vr.master_down_at)
+        return (*changes, vr.master_down_at, vr.release_at)
     running = (vr.adver_at, vr.announce_at, vr.reannounce_at, vr.defend_at)
     return (*changes, *running, lease_ends_at(vr), bind_ends_at(vr))
 
@@ -185,14 +187,17 @@ def lease_ends_at(vr: VirtualRouter) -> float | None:
 
 def desired(vr: VirtualRouter) -> tuple[Vip, ...]:
     """The VIPs to hold now: all of them (advertised first, then excluded) or none."""
-    if vr.state is not State.MASTER:
-        return ()
-    return vr.config.addresses + vr.config.excluded
+    return vr.config.addresses + vr.config.excluded if serves(vr) else ()
 
 
 def desired_paths(vr: VirtualRouter) -> tuple[Path, ...]:
     """The routes and rules to have now: all of them, in order, or none."""
-    return vr.config.paths if vr.state is State.MASTER else ()
+    return vr.config.paths if serves(vr) else ()
+
+
+def serves(vr: VirtualRouter) -> bool:
+    """Whether the VIPs are to be held: a MASTER, or one that yielded and is not yet relieved."""
+    return vr.state is State.MASTER or vr.release_at is not None
 
 
 def stopped(vr: VirtualRouter) -> bool:
