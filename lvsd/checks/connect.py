@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lvsd.checks.probe import Failed, Probe, Run
+from lvsd.checks.probe import NobodyListens, Probe, Run
 from lvsd.checks.stream import Dialogue, Stream, Talk
 
 
@@ -32,5 +32,5 @@ class _Connection(Stream):
         super()._connected()
         assert self._socket is not None
         if self._socket.getsockname() == self._socket.getpeername():
-            raise Failed("refused")
+            raise NobodyListens
         return True

@@ -24,9 +24,10 @@ from dataclasses import dataclass
 from heapq import heappop, heappush
 
 from lvsd.checks import question
-from lvsd.checks.probe import Failed, LocalFault, Probe, Question, fault
+from lvsd.checks.probe import Failed, LocalFault, NobodyListens, Probe, Question, fault
 from lvsd.checks.reactor import Reactor
 from lvsd.checks.schedule import Entry, Schedule
+from lvsd.checks.watch import Watches
 from lvsd.core.model import Check
 
 #: Starts per tick, and the shortest time between two ticks in seconds, without and with a backlog:
@@ -43,13 +44,17 @@ SPARE_DESCRIPTORS = 128
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The verdict on one run. `at` is the loop's time, `latency` seconds since the start."""
+    """The verdict on one run. `at` is the loop's time, `latency` seconds since the start.
+
+    `gone`: after news that the target may be gone, the connection was refused.
+    """
 
     check: Check
     passed: bool
     reason: str
     at: float
     latency: float
+    gone: bool = False
 
 
 class _Run:
@@ -112,6 +117,7 @@ class Engine:
     def __init__(self, report: Callable[[Result], None], *, in_flight: int = IN_FLIGHT) -> None:
         self.loop = asyncio.get_running_loop()
         self.reactor = Reactor(self.loop)
+        self._watches = Watches(self.reactor, self.hasten)
         self.started = 0
         self.finished = 0
         self.local_errors = 0
@@ -129,8 +135,11 @@ class Engine:
             files = IN_FLIGHT + SPARE_DESCRIPTORS
         self._in_flight = max(16, min(in_flight, files - SPARE_DESCRIPTORS))
 
-    def set_checks(self, checks: Iterable[Check]) -> None:
-        """Ask these from now on. Those asked already keep their schedule and their run."""
+    def set_checks(self, checks: Iterable[Check], watched: Iterable[Check] = ()) -> None:
+        """Ask these from now on. Those asked already keep their schedule and their run.
+
+        The targets of those `watched` get a watch connection as well.
+        """
         wanted = set(checks)
         now = self.loop.time()
         for check in [c for c in self._schedule if c not in wanted]:
@@ -142,12 +151,23 @@ class Engine:
             if check not in self._schedule:
                 asked = question(check)
                 self._questions[self._schedule.add(check, now)] = asked
+        self._watches.follow(watched)
         self._arm(now)
 
     def trigger(self, check: Check) -> None:
         """Ask now; when the check is being asked already, once more right after. Unknown: no-op."""
         self._schedule.trigger(check, self.loop.time())
         self._arm(self.loop.time())
+
+    def hasten(self, check: Check, there: bool) -> None:
+        """Ask now if the last verdict was that the target is not (or is) `there`."""
+        self._schedule.hasten(check, there, self.loop.time())
+        self._arm(self.loop.time())
+
+    @property
+    def watching(self) -> int:
+        """How many watch connections stand."""
+        return self._watches.standing
 
     def close(self) -> None:
         """Stop, report nothing more, and close every socket. May be called twice."""
@@ -161,6 +181,7 @@ class Engine:
         self._questions.clear()
         self._deadlines.clear()
         self._schedule = Schedule()
+        self._watches.close()
         self.reactor.close()
 
     def settle(self, run: _Run, outcome: str | Failed | LocalFault) -> None:
@@ -175,10 +196,12 @@ class Engine:
             self._arm(now)
             return
         self.finished += 1
-        self._schedule.finished(run.entry, now)
-        self._arm(now)
         passed = isinstance(outcome, str)
-        self._report(Result(run.check, passed, str(outcome), now, now - run.started))
+        warned = run.entry.hastened or run.entry.news is False
+        gone = warned and isinstance(outcome, NobodyListens)
+        self._schedule.finished(run.entry, now, passed)
+        self._arm(now)
+        self._report(Result(run.check, passed, str(outcome), now, now - run.started, gone))
 
     def _tick(self) -> None:
         self._timer = None

@@ -26,6 +26,13 @@ class Failed(Exception):
     """The real server did not pass. The text is the reason an operator reads."""
 
 
+class NobodyListens(Failed):
+    """The host is there, and says that nobody listens on that port."""
+
+    def __init__(self, text: str = "refused") -> None:
+        super().__init__(text)
+
+
 class LocalFault(Exception):
     """This host could not ask. Never counted against the real server; the check is repeated."""
 
@@ -78,7 +85,6 @@ _LOCAL = frozenset(
 )
 
 _REASONS = {
-    errno.ECONNREFUSED: "refused",
     errno.ECONNRESET: "reset by peer",
     errno.EPIPE: "reset by peer",
     errno.ECONNABORTED: "reset by peer",
@@ -97,6 +103,8 @@ _REASONS = {
 def fault(error: OSError) -> Failed | LocalFault:
     """What an error of the socket layer means: the peer's failure or this host's."""
     code = error.errno or 0
+    if code == errno.ECONNREFUSED:
+        return NobodyListens()
     text = _REASONS.get(code) or (os.strerror(code).lower() if code else str(error))
     return LocalFault(text) if code in _LOCAL else Failed(text)
 

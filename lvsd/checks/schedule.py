@@ -8,6 +8,9 @@ The first round is quick, spread over min(interval, 1 s), so that every real is 
 second follows after a quarter to a whole interval, by check, which spreads the load from then on.
 The spread is a hash of the check: the same after every restart. After a stall longer than the
 interval everything is overdue at once; then the next round is spread in the same way.
+
+News of a target (see `watch`) makes its checks start at once, if the last verdict says otherwise:
+one that has failed already fails again in its time only, for failures in a row count.
 """
 
 from __future__ import annotations
@@ -28,12 +31,17 @@ class Entry:
     """One check on the schedule.
 
     `planned_at` is the start on the grid, `started_at` the true one. `running` from the moment it
-    was handed out until `finished` or `retry`. `spread`: the next gap is the check's own.
+    was handed out until `finished` or `retry`. `spread`: the next gap is the check's own. `passed`
+    is the last verdict, `news` what was told of the target that it has not answered yet (True: it
+    is there), `hastened` that the present start answers to news.
     """
 
     __slots__ = (
         "again",
         "check",
+        "hastened",
+        "news",
+        "passed",
         "phase",
         "planned_at",
         "running",
@@ -50,6 +58,9 @@ class Entry:
         self.serial = 0
         self.running = False
         self.again = False
+        self.hastened = False
+        self.news: bool | None = None
+        self.passed: bool | None = None
         self.spread = check.interval > FIRST_ROUND
 
 
@@ -98,6 +109,17 @@ class Schedule:
         else:
             self._plan(entry, now)
 
+    def hasten(self, check: Check, there: bool, now: float) -> None:
+        """News: the target of the check has come back, or is perhaps no longer there."""
+        entry = self._entries.get(check)
+        if entry is None:
+            return
+        if entry.running:
+            entry.news = there
+        elif entry.passed is not there and entry.passed is not None:
+            entry.hastened = entry.spread = True
+            self._plan(entry, now)
+
     def next_at(self) -> float | None:
         """The time of the next start."""
         self._drop_stale()
@@ -119,8 +141,11 @@ class Schedule:
             ready.append(entry)
         return ready
 
-    def finished(self, entry: Entry, now: float) -> None:
+    def finished(self, entry: Entry, now: float, passed: bool) -> None:
         """The check was answered: plan the next start."""
+        entry.passed = passed
+        entry.hastened = entry.news is not None and entry.news is not passed
+        entry.news = None
         interval = entry.check.interval
         next_at = entry.planned_at + interval
         if entry.spread:
@@ -128,7 +153,7 @@ class Schedule:
             base = entry.started_at if stalled else entry.planned_at
             next_at = base + interval * (0.25 + 0.75 * entry.phase)
         entry.spread = False
-        if entry.again or next_at < now:
+        if entry.again or entry.hastened or next_at < now:
             next_at = now
         self._replan(entry, next_at)
 

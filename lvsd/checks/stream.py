@@ -47,7 +47,7 @@ Talk = Generator[bytes | Again, bytes, str]
 #: Bytes taken from a socket at once.
 CHUNK = 1 << 16
 
-_RESET = struct.pack("ii", 1, 0)
+RESET = struct.pack("ii", 1, 0)
 
 
 class Dialogue(ABC):
@@ -249,6 +249,6 @@ class Stream:
         try:
             self._run.reactor.unregister(sock.fileno())
             if reset:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         finally:
             sock.close()

@@ -205,6 +205,7 @@ def _virtual(virtual: Virtual) -> str:
         ("hysteresis", virtual.hysteresis),
         ("cleanstop", _yesno(virtual.cleanstop)),
     ]
+    members += [(n, "yes") for n in ("watch", "failfast") if getattr(virtual, n)]
     members += render_actions(virtual.actions)
     members += _question(virtual)
     if virtual.fallback is not None:

@@ -15,6 +15,7 @@ from lvsd.config import actions, addresses, questions, reals
 from lvsd.config.addresses import Resolver
 from lvsd.config.diagnostics import BadValue, Place, Report, proposal
 from lvsd.config.document import Document, Section
+from lvsd.config.negotiate import PORTLESS
 from lvsd.config.questions import Question
 from lvsd.core.model import (
     CheckKind,
@@ -145,6 +146,7 @@ def _policy(
 
     if "failurecount" not in section.settings and "failurecount" not in globals_.settings:
         _checkcount(section, globals_, question, report)
+    watch, failfast = _watch(section, globals_, question, report)
     return Virtual(
         service=service,
         reals=members,
@@ -155,7 +157,27 @@ def _policy(
         quorum=section.value("quorum", 1),
         hysteresis=section.value("hysteresis", 0),
         cleanstop=either("cleanstop", True),
+        watch=watch,
+        failfast=failfast,
     )
+
+
+def _watch(
+    section: Section, globals_: Section, question: Question, report: Report
+) -> tuple[bool, bool]:
+    """`watch` and `failfast`; only what is asked over TCP can be watched."""
+    watch, failfast = (
+        bool(section.value(n, globals_.value(n, False))) for n in ("watch", "failfast")
+    )
+    template = question.template
+    able = question.kind not in PORTLESS and template.protocol is Protocol.TCP
+    if watch and not able and "watch" in section.settings:
+        text = f"watch has no effect in a check of {question.kind.value}: it is for TCP"
+        report.warn(section.place("watch"), text)
+    watch = watch and able
+    if failfast and not watch and "failfast" in section.settings:
+        report.warn(section.place("failfast"), "failfast has no effect without watch=yes")
+    return watch, watch and failfast
 
 
 def _checkcount(section: Section, globals_: Section, question: Question, report: Report) -> None:

@@ -107,6 +107,15 @@ _SHARED = (
     row("GV", "failurecount", "number", "1",
         "Failed checks in a row that take a real server out of service.",
         bounds=COUNT),
+    row("GV", "watch", "yesno", "no",
+        "Keep an idle TCP connection to each real server where it is checked. When it ends the "
+        "check is made at once, and again when the server is back: a process that dies is noticed "
+        "within milliseconds. Not for servers that have few connections to give.",
+        origin="lvsd"),
+    row("GV", "failfast", "yesno", "no",
+        "With watch: when the connection has ended and the check is refused, the real server is "
+        "down at once, whatever failurecount says.",
+        origin="lvsd"),
     row("GV", "quiescent", "yesno", "yes",
         "yes: a failed real server stays in the table at weight 0. no: it is removed."),
     row("GV", "cleanstop", "yesno", "yes",

@@ -154,6 +154,12 @@ def checks(config: Config) -> tuple[Check, ...]:
     return tuple(dict.fromkeys(check for check in asked if check.kind not in fixed))
 
 
+def watched(config: Config) -> tuple[Check, ...]:
+    """The checks whose targets get a watch connection (`watch=`)."""
+    found = (real.check for virtual in config.virtuals if virtual.watch for real in virtual.reals)
+    return tuple(dict.fromkeys(found))
+
+
 def tracked(director: Director) -> dict[str, bool]:
     """Each judged virtual by name: does it have its quorum? What `track=virtual` follows."""
     return {
@@ -257,7 +263,7 @@ def _examined(
     findings: dict[ServiceKey, list[Finding]] = {}
     for result in results:
         for key in director.fanout.get(result.check, ()):
-            finding = Finding(key.real, result.passed, result.reason)
+            finding = Finding(key.real, result.passed, result.reason, result.gone)
             findings.setdefault(key.virtual, []).append(finding)
     changed, effects = {}, list[Effect]()
     for virtual, found in findings.items():

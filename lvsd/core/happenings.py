@@ -48,11 +48,15 @@ class ConfigLoaded:
 
 @dataclass(frozen=True, slots=True)
 class CheckFinished:
-    """One check came to a verdict; it counts for every real that asks the same question."""
+    """One check came to a verdict; it counts for every real that asks the same question.
+
+    `gone`: the target's watch connection had ended, and then the connection was refused.
+    """
 
     check: Check
     passed: bool
     reason: str
+    gone: bool = False
 
 
 @dataclass(frozen=True, slots=True)

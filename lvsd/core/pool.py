@@ -57,11 +57,12 @@ class Pool:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One check result, addressed to one real of a pool."""
+    """One check result, addressed to one real of a pool (`gone`: see `CheckFinished`)."""
 
     real: DestinationKey
     passed: bool
     reason: str
+    gone: bool = False
 
 
 def effective_weight(real: RealServer, health: Health, admin: Admin = Admin.ENABLED) -> int:
@@ -112,7 +113,8 @@ def examine(pool: Pool, findings: Iterable[Finding], now: float) -> Pool:
         old = changed.get(finding.real) or pool.health.get(finding.real)
         if old is None:
             continue
-        new = observe(old, finding.passed, finding.reason, now, rise, fall)
+        enough = 1 if finding.gone and pool.virtual.failfast else fall
+        new = observe(old, finding.passed, finding.reason, now, rise, enough)
         if new is not old:
             changed[finding.real] = new
     if not changed:

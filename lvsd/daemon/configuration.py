@@ -26,7 +26,7 @@ from lvsd import config as language
 from lvsd import log
 from lvsd.control.status import ReloadResult
 from lvsd.core.changes import changes
-from lvsd.core.director import checks
+from lvsd.core.director import checks, watched
 from lvsd.core.happenings import LocalAddresses, TableAdopted
 from lvsd.core.model import Config, IPAddress
 from lvsd.daemon.messages import Routers, pace_to_wire, router_to_wire
@@ -149,8 +149,7 @@ class Configuration:
         child.feed(LocalAddresses(await self._local(config)))
         await child.load(config)
         await child.keeper.save_manifest()
-        asked = checks(config)
-        child.verdicts.follow(asked)
+        child.verdicts.follow(checks(config), watched(config))
         child.tracker.follow(config.scripts)
         child.lookout.follow(config.processes, config.files)
         child.maintenance.follow()

@@ -31,10 +31,10 @@ class Verdicts:
         self._seen = self._told = 0
         self._hampered_at = self._told_at = float("-inf")
 
-    def follow(self, asked: Iterable[Check]) -> None:
-        """Ask exactly these."""
+    def follow(self, asked: Iterable[Check], watched: Iterable[Check]) -> None:
+        """Ask exactly these, and have watch connections for those `watched`."""
         checks = set(asked)
-        self.engine.set_checks(checks)
+        self.engine.set_checks(checks, watched)
         self.latency = {c: at for c, at in self.latency.items() if c in checks}
 
     def close(self) -> None:
@@ -60,7 +60,7 @@ class Verdicts:
     def _checked(self, result: Result) -> None:
         if not self._results:
             self._loop.call_soon(self._take)
-        self._results.append(CheckFinished(result.check, result.passed, result.reason))
+        self._results.append(CheckFinished(result.check, result.passed, result.reason, result.gone))
         self.latency[result.check] = result.latency
 
     def _take(self) -> None:

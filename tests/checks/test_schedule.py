@@ -23,7 +23,7 @@ def starts(schedule: Schedule, until: float, took: float, late: float = 0.0) -> 
     while (at := schedule.next_at()) is not None and at <= until:
         (entry,) = schedule.due(at + late, 10)
         found.append(at + late)
-        schedule.finished(entry, at + late + took)
+        schedule.finished(entry, at + late + took, True)
     return found
 
 
@@ -43,7 +43,7 @@ def test_starts_are_spread_evenly_in_the_first_round_and_later() -> None:
         batch = schedule.due(step / 10, 5000)
         sizes.append(len(batch))
         for entry in batch:
-            schedule.finished(entry, step / 10)
+            schedule.finished(entry, step / 10, True)
     assert sum(sizes[:10]) == 1000
     assert max(sizes[:10]) < 140  # a thousand in ten slots
     assert sum(sizes[200:]) == 1000
@@ -95,11 +95,11 @@ def test_after_a_stall_the_next_round_is_spread() -> None:
     for check in checks(1000, 2.0):
         schedule.add(check, 0.0)
     for entry in schedule.due(1.0, 5000):
-        schedule.finished(entry, 1.0)
+        schedule.finished(entry, 1.0, True)
     stalled = schedule.due(100.0, 5000)
     assert len(stalled) == 1000
     for entry in stalled:
-        schedule.finished(entry, 100.0)
+        schedule.finished(entry, 100.0, True)
     sizes = [len(schedule.due(100 + n / 10, 5000)) for n in range(1, 21)]
     assert sum(sizes) == 1000
     assert max(sizes) < 140
@@ -108,7 +108,7 @@ def test_after_a_stall_the_next_round_is_spread() -> None:
 def test_trigger_starts_now() -> None:
     schedule = Schedule()
     (check,) = checks(1)
-    schedule.finished(schedule.add(check, 0.0), 0.5)
+    schedule.finished(schedule.add(check, 0.0), 0.5, True)
     schedule.trigger(check, 1.0)
     assert [e.check for e in schedule.due(1.0, 10)] == [check]
 
@@ -120,16 +120,71 @@ def test_trigger_during_a_run_starts_once_more_after_it() -> None:
     (entry,) = schedule.due(1.0, 10)
     schedule.trigger(check, 1.5)
     assert schedule.due(1.5, 10) == []
-    schedule.finished(entry, 2.0)
+    schedule.finished(entry, 2.0, True)
     assert schedule.next_at() == 2.0
     (entry,) = schedule.due(2.0, 10)
-    schedule.finished(entry, 2.1)
+    schedule.finished(entry, 2.1, True)
     assert schedule.next_at() > 3.0  # type: ignore[operator]
 
 
 def test_trigger_of_an_unknown_check_does_nothing() -> None:
     schedule = Schedule()
     schedule.trigger(checks(1)[0], 1.0)
+    assert schedule.next_at() is None
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_news_that_contradicts_the_last_verdict_starts_a_check_now(there: bool) -> None:
+    schedule = Schedule()
+    (check,) = checks(1)
+    entry = schedule.add(check, 0.0)
+    schedule.hasten(check, there, 0.0)  # never asked: its first turn comes soon anyway
+    assert schedule.due(1.0, 10) == [entry]
+    schedule.finished(entry, 1.0, not there)
+
+    schedule.hasten(check, there, 1.5)
+
+    assert schedule.due(1.5, 10) == [entry]
+    assert entry.hastened
+    schedule.finished(entry, 1.6, there)
+    assert not entry.hastened
+    schedule.hasten(check, there, 1.7)  # known by now
+    assert schedule.due(1.7, 10) == []
+
+
+def test_news_during_a_run_starts_another_one_if_the_verdict_does_not_know_it() -> None:
+    schedule = Schedule()
+    (check,) = checks(1)
+    entry = schedule.add(check, 0.0)
+    schedule.due(1.0, 10)
+    schedule.hasten(check, False, 1.1)
+    schedule.finished(entry, 1.2, True)
+    assert schedule.due(1.2, 10) == [entry]
+    assert entry.hastened
+
+    schedule.hasten(check, False, 1.3)
+    schedule.finished(entry, 1.4, False)
+
+    assert schedule.due(1.4, 10) == []
+    assert not entry.hastened
+
+
+def test_many_that_were_hastened_together_are_spread_again() -> None:
+    schedule = Schedule()
+    asked = checks(100)
+    for check in asked:
+        schedule.finished(schedule.add(check, 0.0), 0.0, True)
+    for check in asked:
+        schedule.hasten(check, False, 5.0)
+    for entry in schedule.due(5.0, 100):
+        schedule.finished(entry, 5.0, False)
+
+    assert len(schedule.due(5.0 + 0.5 * asked[0].interval, 100)) < 50
+
+
+def test_news_of_an_unknown_check_does_nothing() -> None:
+    schedule = Schedule()
+    schedule.hasten(checks(1)[0], True, 1.0)
     assert schedule.next_at() is None
 
 
@@ -141,7 +196,7 @@ def test_a_removed_check_never_starts_again() -> None:
     schedule.add(waiting, 1.0)
     schedule.remove(waiting)
     schedule.remove(running)
-    schedule.finished(entry, 2.0)
+    schedule.finished(entry, 2.0, True)
     schedule.retry(entry, 2.0)
     assert schedule.next_at() is None
     assert len(schedule) == 0

@@ -210,3 +210,33 @@ def test_external_without_checkcommand_is_told(load_text):
 def test_secrets_stay_out_of_the_repr(load_text):
     text = 'service=radius\nlogin="joe"\npasswd="hidden1"\nsecret="hidden2"'
     assert "hidden" not in repr(check(load_text, text))
+
+
+def policy(load_text, *words, **places):
+    """(watch, failfast) of a block."""
+    virtual = load_text(block(*words, **places)).virtuals[0]
+    return virtual.watch, virtual.failfast
+
+
+def test_real_servers_are_watched_where_a_block_or_all_of_them_say_so(load_text):
+    assert policy(load_text, "checktype=connect") == (False, False)
+    assert policy(load_text, "checktype=connect\nwatch=yes") == (True, False)
+    assert policy(load_text, "checktype=connect\nwatch=yes\nfailfast=yes") == (True, True)
+    text = "watch=yes\nfailfast=yes\n" + block("checktype=connect\nfailfast=no")
+    (virtual,) = load_text(text).virtuals
+    assert (virtual.watch, virtual.failfast) == (True, False)
+
+
+def test_failfast_without_watch_is_told(load_text):
+    text = "checktype=connect\nfailfast=yes"
+    assert policy(load_text, text) == (False, False)
+    assert any("without watch=yes" in w for w in warnings(load_text, text))
+
+
+@pytest.mark.parametrize(
+    "words", ["checktype=ping", "checktype=on", "protocol=udp\n\tservice=dns", "checktype=external"]
+)
+def test_what_is_not_asked_over_tcp_is_not_watched(load_text, words):
+    assert policy(load_text, f"{words}\nwatch=yes") == (False, False)
+    assert any("watch has no effect" in w for w in warnings(load_text, f"{words}\nwatch=yes"))
+    assert not any("watch" in w for w in load_text("watch=yes\n" + block(words)).warnings)

@@ -75,6 +75,7 @@ BLOCKS = st.lists(
             "\tops=yes\n",
             "\tscheduler=sh\n\tschedflags=sh-port,sh-fallback\n",
             "\tquiescent=no\n\tcleanstop=no\n",
+            "\twatch=yes\n\tfailfast=yes\n",
             "\tquorum=3\n\thysteresis=1\n\trise=2\n",
             "\treal=127.0.0.2 gate\n",
             "\treal=127.0.0.3:81 masq 5 l:1 u:9\n",

@@ -134,6 +134,23 @@ def test_thresholds_travel_with_the_destination() -> None:
     assert (d.u_threshold, d.l_threshold) == (100, 50)
 
 
+@pytest.mark.parametrize(("failfast", "weight"), [(True, 0), (False, 1)])
+def test_one_that_is_gone_is_down_at_once_only_where_that_is_wished(
+    failfast: bool, weight: int
+) -> None:
+    pool = judged(virtual(real(4), fall=3, watch=True, failfast=failfast), "+")
+
+    pool = examine(pool, [Finding(real_key(4), False, "refused", gone=True)], 2.0)
+
+    assert held(pool.entry) == {4: weight}
+
+
+def test_a_failure_of_another_kind_counts_as_ever_with_failfast() -> None:
+    pool = judged(virtual(real(4), fall=3, watch=True, failfast=True), "+")
+
+    assert held(tell(pool, "-").entry) == {4: 1}
+
+
 def test_results_that_say_nothing_new_leave_the_same_pool() -> None:
     pool = judged(virtual(real(4), real(5)), "+-")
     assert tell(pool, "+-") is pool

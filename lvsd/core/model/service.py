@@ -112,7 +112,9 @@ class Virtual:
     `fallback` is the sorry server, in the table (weight 1) only while no real is up.
     `quorum` and `hysteresis` are keepalived's, over the sum of weights of live reals; the
     service is up from quorum + hysteresis and down below quorum - hysteresis (or at 0).
-    `cleanstop`: the service is removed when the daemon stops. `actions` never touch the table.
+    `cleanstop`: the service is removed when the daemon stops. `watch`: an idle connection to each
+    target tells of its death. `failfast`: one refused check after that is enough, whatever `fall`
+    says. `actions` never touch the table.
     """
 
     service: VirtualService
@@ -124,6 +126,8 @@ class Virtual:
     quorum: int = 1
     hysteresis: int = 0
     cleanstop: bool = True
+    watch: bool = False
+    failfast: bool = False
     actions: Actions = NO_ACTIONS
 
     @property
