@@ -18,6 +18,7 @@ from lvsd.core.director import (
     next_deadline,
     step,
     tracked,
+    watched,
 )
 from lvsd.core.happenings import (
     AllJudged,
@@ -89,6 +90,17 @@ def test_a_shared_check_counts_for_every_virtual_that_asks_it() -> None:
 
 def test_on_and_off_are_never_asked() -> None:
     assert checks(config(virtual(real(4, kind=CheckKind.ON), real(5, kind=CheckKind.OFF)))) == ()
+
+
+def test_a_question_is_watched_once_where_any_of_its_services_says_so() -> None:
+    shared, other = real(4), real(5)
+    services = (
+        virtual(shared, other),
+        virtual(shared, at="192.0.2.2:80", watch=True),
+        virtual(shared, at="192.0.2.3:80", watch=True),
+    )
+
+    assert watched(config(*services)) == (shared.check,)
 
 
 def test_a_start_on_a_running_table_changes_nothing_before_the_first_failure() -> None:
