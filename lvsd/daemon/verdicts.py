@@ -1,9 +1,9 @@
 """What the checks say, gathered for the director, and what kept them from being asked.
 
-Verdicts are taken together: those of one turn of the loop, and one that says the same as the last of
-its check (a quiet farm's every one) only with the next news, or after `PATIENCE`. Faults of this host (no descriptor, no
-right to ping) change nobody's health, so they must be told in another way: in the log once a
-minute, and as a note in the status while they are fresh.
+Verdicts are taken together: those of one turn of the loop. One that says the same as the last of
+its check (a quiet farm's every one) waits for the next news, or for `PATIENCE`. Faults of this host
+(no descriptor, no right to ping) change nobody's health, so they must be told in another way: in
+the log once a minute, and as a note in the status while they are fresh.
 
 With `watch=` what the kernel says of a real server's neighbour entry makes its checks ask, too.
 """
