@@ -34,12 +34,26 @@ virtual=10.77.0.100:80
 \treceive="all is well"
 \tscheduler=rr
 """
+#: The same servers, asked so seldom that only a watch connection can tell in time.
+WATCHED = """\
+virtual=10.77.0.100:81
+\treal=10.77.0.21:81 gate
+\treal=10.77.0.22:81 gate
+\tcheckport=80
+\tchecktype=connect
+\tcheckinterval=3600
+\tfailurecount=3
+\twatch=yes
+\tfailfast=yes
+"""
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
     with Topology(Layout.dr(directors=1)) as lab:
-        yield Cluster.build(lab, CONFIG, lambda node: {"/health": "all is well\n"}).start()
+        yield Cluster.build(
+            lab, CONFIG + WATCHED, lambda node: {"/health": "all is well\n"}
+        ).start()
 
 
 def weights(lab: Topology) -> dict[str, int]:
@@ -49,10 +63,10 @@ def weights(lab: Topology) -> dict[str, int]:
     return {row[1]: int(row[3]) for row in rows}
 
 
-def wait_weight(lab: Topology, weight: int, timeout: float) -> float:
+def wait_weight(lab: Topology, weight: int, timeout: float, port: int = 80) -> float:
     """When the kernel's table has rs2 (10.77.0.22) at this weight."""
     deadline = time.monotonic() + timeout
-    while weights(lab)["0A4D0016:0050"] != weight:
+    while weights(lab)[f"0A4D0016:{port:04X}"] != weight:
         assert time.monotonic() < deadline, f"not at weight {weight} within {timeout} s"
         time.sleep(0.01)
     return time.monotonic()
@@ -79,3 +93,19 @@ def test_a_failing_real_is_at_weight_0_in_time(
         victim.start()
     victim.mode("ok")
     wait_weight(lab, 1, 30)
+
+
+def test_a_watched_process_that_dies_is_out_at_once_and_back_when_it_returns(
+    cluster: Cluster, record_property: pytest.RecordProperty
+) -> None:
+    lab, victim = cluster.lab, cluster.reals[1]
+    wait_weight(lab, 1, 30, port=81)
+
+    at = victim.kill()
+    out = wait_weight(lab, 0, 30, port=81) - at
+    victim.start()
+    wait_weight(lab, 1, 60, port=81)
+
+    record_property("weight 0 after, s", f"{out:.3f}")
+    print(f"watched: weight 0 after {out:.3f} s, checked every hour")
+    assert weights(lab)["0A4D0015:0051"] == 1, "the healthy one stays"
