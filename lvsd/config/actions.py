@@ -60,7 +60,10 @@ class Reader:
         server = self._server(section)
         if not to:
             return None
-        self._judge_login(section, server.tls)
+        if server.host:
+            self._judge_login(section, server.tls)
+        else:
+            server = self._local(section)
         return Alert(
             recipients=to,
             sender=self._value(section, "emailalertfrom", _of(sender), ""),
@@ -75,6 +78,14 @@ class Reader:
         passwdfile = self._value(section, "smtppasswdfile", _of(_private), "")
         login = self._plain(section, "smtplogin", "").strip('"')
         return MailServer(host, port or _PORTS[tls], tls, login, passwdfile)
+
+    def _local(self, section: Section) -> MailServer:
+        """The local sendmail, to which words about a mail server mean nothing."""
+        for name in ("smtptls", "smtplogin", "smtppasswdfile"):
+            if setting := self._setting(section, name):
+                text = f"{name} has no effect without smtp=: the local sendmail takes the mails"
+                self._report.warn(setting.place, text)
+        return MailServer()
 
     def _judge_login(self, section: Section, tls: str) -> None:
         login, passwdfile = (

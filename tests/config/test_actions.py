@@ -11,6 +11,7 @@ from lvsd.core.model import Actions, Alert, MailServer, Moment
 
 from .conftest import Load
 
+MAIL = "emailalert=a@example.org\nsmtp=mail.example.org\n"
 BLOCK = "virtual=192.0.2.1:80\n\treal=192.0.2.4:80 gate\n\tchecktype=connect\n"
 
 
@@ -114,18 +115,26 @@ def test_a_program_that_is_not_there_is_a_warning(load_text: Load) -> None:
 def test_a_login_at_the_mail_server_has_a_password(load_text: Load, tmp_path: Path) -> None:
     (tmp_path / "secret").touch(0o600)
     with pytest.raises(ConfigError, match="smtplogin needs smtppasswdfile"):
-        load_text(f"emailalert=a@example.org\nsmtplogin=lb\n{BLOCK}")
+        load_text(f"{MAIL}smtplogin=lb\n{BLOCK}")
 
-    text = f"emailalert=a@example.org\nsmtppasswdfile={tmp_path}/secret\n{BLOCK}"
+    text = f"{MAIL}smtppasswdfile={tmp_path}/secret\n{BLOCK}"
     assert "means nothing without smtplogin" in "".join(load_text(text).warnings)
 
 
 def test_a_password_in_clear_is_warned_of(load_text: Load, tmp_path: Path) -> None:
     (tmp_path / "secret").touch(0o600)
-    text = f"emailalert=a@example.org\nsmtplogin=lb\nsmtppasswdfile={tmp_path}/secret\n{BLOCK}"
+    text = f"{MAIL}smtplogin=lb\nsmtppasswdfile={tmp_path}/secret\n{BLOCK}"
 
     assert "crosses the network in clear" in "".join(load_text(text).warnings)
     assert "in clear" not in "".join(load_text(f"smtptls=tls\n{text}").warnings)
+
+
+def test_words_about_a_mail_server_mean_nothing_without_one(load_text: Load) -> None:
+    config = load_text(f"emailalert=a@example.org\nsmtptls=tls\n{BLOCK}")
+
+    assert "smtptls has no effect without smtp=" in "".join(config.warnings)
+    assert config.virtuals[0].actions.alert == Alert(("a@example.org",))
+    assert load_text(render(config)) == config
 
 
 def test_quotes_around_the_name_alone_belong_to_the_sender(load_text: Load) -> None:
