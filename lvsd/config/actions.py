@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 from lvsd.config.addresses import endpoint
 from lvsd.config.diagnostics import BadValue, proposal
 from lvsd.config.document import Document, Section, Setting
+from lvsd.config.values import words_of, written
 from lvsd.core.model import Actions, Alert, MailServer, Moment
 
 _PORTS = {"no": 25, "starttls": 587, "tls": 465}
@@ -48,7 +48,7 @@ class Reader:
         return self._value(self._globals, "callback", self._command, ())
 
     def _command(self, setting: Setting) -> tuple[str, ...]:
-        words = command(setting.value)
+        words = command(setting.value, setting.statement.name)
         if words[0].startswith("/") and not os.access(words[0], os.X_OK):
             self._report.warn(setting.place, f"{words[0]} is not there or can't be executed")
         return words
@@ -129,7 +129,7 @@ def _of(read: Callable[[str], _T]) -> Callable[[Setting], _T]:
     return lambda setting: read(setting.value)
 
 
-def command(value: str) -> tuple[str, ...]:
+def command(value: str, name: str) -> tuple[str, ...]:
     """A program and its arguments. Quotes around the whole are ldirectord's and mean nothing."""
     whole = re.fullmatch(r'"([^"]*)"', value)
     text = whole[1] if whole else value
@@ -138,13 +138,7 @@ def command(value: str) -> tuple[str, ...]:
             f"{found[0]} needs a shell, and none is involved; put the command into a script",
             found.start() + bool(whole),
         )
-    try:
-        words = tuple(shlex.split(text))
-    except ValueError as problem:
-        raise BadValue(str(problem).lower()) from None
-    if not words or not words[0]:
-        raise BadValue("a program is missing")
-    return words
+    return words_of(text, name)
 
 
 def recipients(value: str) -> tuple[str, ...]:
@@ -206,7 +200,7 @@ def render_actions(actions: Actions) -> list[tuple[str, object]]:
     """The lines of a block in the normal form."""
     members: list[tuple[str, object]] = []
     if actions.fallbackcommand:
-        members.append(("fallbackcommand", shlex.join(actions.fallbackcommand)))
+        members.append(("fallbackcommand", written(actions.fallbackcommand)))
     for name in ("monitorfile", "servicename", "comment"):
         if text := getattr(actions, name):
             members.append((name, f'"{text}"' if name == "monitorfile" else text))

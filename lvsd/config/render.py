@@ -12,6 +12,7 @@ from lvsd.config.pacing import render_paces
 from lvsd.config.services import FLAG_NAMES
 from lvsd.config.sync import render_sync
 from lvsd.config.tuning import tuned
+from lvsd.config.values import written
 from lvsd.config.vips import SCOPES
 from lvsd.core.model import (
     Check,
@@ -51,7 +52,7 @@ def _globals(config: Config) -> str:
     if config.operators:
         lines.append(f"operators={' '.join(config.operators)}\n")
     if config.callback:
-        lines.append(f"callback={_argv(config.callback)}\n")
+        lines.append(f"callback={written(config.callback)}\n")
     if config.maintenancedir:
         lines.append(f'maintenancedir="{config.maintenancedir}"\n')
     if config.supervised:
@@ -78,15 +79,9 @@ def _seconds(value: float) -> str:
     return f"{value:.9f}".rstrip("0").rstrip(".")
 
 
-def _argv(words: tuple[str, ...]) -> str:
-    """Words for shlex, double-quoted so that # and blanks survive the line grammar."""
-    quoted = (word.replace("\\", "\\\\").replace('"', '\\"') for word in words)
-    return " ".join(f'"{word}"' for word in quoted)
-
-
 def _script(script: TrackScript) -> str:
     members: list[tuple[str, object]] = [
-        ("command", _argv(script.command)),
+        ("command", written(script.command)),
         ("interval", _seconds(script.interval)),
         ("timeout", _seconds(script.timeout)),
         ("rise", script.rise),
@@ -99,7 +94,7 @@ def _script(script: TrackScript) -> str:
 
 def _process(process: TrackProcess) -> str:
     members: list[tuple[str, object]] = [
-        ("command", _argv(process.command)),
+        ("command", written(process.command)),
         ("quorum", process.quorum),
         ("forkdelay", _seconds(process.forkdelay)),
         ("terminatedelay", _seconds(process.terminatedelay)),
@@ -140,7 +135,7 @@ def _router(router: RouterConfig) -> str:
         reverse = " reverse" if track.reverse else ""
         members.append(("track", f"{track.kind} {track.name}{weight}{reverse}"))
     if router.notify:
-        members.append(("notify", _argv(router.notify)))
+        members.append(("notify", written(router.notify)))
     if router.scriptuser.user:
         members.append(("scriptuser", router.scriptuser))
     members.append(("lease", _yesno(router.lease)))
@@ -160,7 +155,7 @@ def _peer(peer: IPAddress, router: RouterConfig) -> str:
 def _value(value: object) -> str:
     """A value of a type that says how it is written."""
     if isinstance(value, tuple):
-        return _argv(value)
+        return written(value)
     if isinstance(value, bool):
         return _yesno(value)
     return _seconds(value) if isinstance(value, float) else str(value)
@@ -245,16 +240,11 @@ def _question(virtual: Virtual) -> list[tuple[str, object]]:
     if check.kind is CheckKind.PING:
         members.append(("checkcount", check.attempts))
     if check.kind in EXTERNAL_KINDS:
-        members.append(("checkcommand", _command(check.command[:-4])))
+        members.append(("checkcommand", written(check.command[:-4])))
     if negotiates:
         members.append(("service", check.kind.value))
         members += _words(check, virtual)
     return members
-
-
-def _command(words: tuple[str, ...]) -> str:
-    """Words for `values.command`: one alone must not look like a path in quotes."""
-    return _argv(words) if len(words) > 1 else f'""{_argv(words)}'
 
 
 def _words(check: Check, virtual: Virtual) -> list[tuple[str, object]]:

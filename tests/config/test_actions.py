@@ -143,6 +143,23 @@ def test_quotes_around_the_name_alone_belong_to_the_sender(load_text: Load) -> N
     assert found.alert.sender == '"LB" <lb@example.org>'
 
 
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ('"/bin/echo a")', ("/bin/echo a)",)),
+        ("/bin/echo \"a#b\" 'c d'", ("/bin/echo", "a#b", "c d")),
+        ("/bin/echo it\\'s", ("/bin/echo", "it's")),
+        ("/bin/it\\'s", ("/bin/it's",)),
+    ],
+)
+def test_the_words_of_a_command_survive_the_normal_form(
+    load_text: Load, value: str, words: tuple[str, ...]
+) -> None:
+    config = load_text(f"callback={value}\nfallbackcommand={value}\n{BLOCK}")
+    assert config.callback == config.virtuals[0].actions.fallbackcommand == words
+    assert load_text(render(config)) == config
+
+
 def test_the_normal_form_reads_back_the_same(load_text: Load, tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.touch(0o600)
