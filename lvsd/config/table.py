@@ -22,9 +22,9 @@ _GLOBALS = (
         origin="lvsd", many=True),
     row("G", "autoreload", "yesno", "no",
         "Reload when a configuration file has changed."),
-    row("G", "logfile", "logfile", "",
-        "Where to log: a path, or a syslog facility such as local0. Without it the log goes to"
-        " standard error (the journal)."),
+    row("G", "logfile", "logfile", "standard error",
+        "Where to log: a path, or a syslog facility such as local0. Standard error goes to the "
+        "journal."),
     row("G", "logstyle", "word", "lvsd",
         "How changes of real servers and services are worded in the log file or syslog: lvsd, or "
         "ldirectord's sentences, for scripts that look for them.",
@@ -127,8 +127,8 @@ _SHARED = (
     row("GV", "emailalertstatus", "text", "all",
         "What the daemon must be doing for a mail to leave: starting, running, stopping, "
         "reloading, separated by commas; or all, or none."),
-    row("GV", "smtp", "text", "",
-        "HOST[:PORT] of the mail server for alerts. Without it the local sendmail takes them."),
+    row("GV", "smtp", "text", "the local sendmail",
+        "HOST[:PORT] of the mail server for alerts."),
     row("GV", "smtptls", "word", "no",
         "Encrypt the way to the mail server: starttls, or tls from the first byte (port 465).",
         origin="lvsd", choices=("no", "starttls", "tls")),
@@ -176,9 +176,8 @@ _VIRTUAL = (
     row("V", "httpmethod", "method", "GET",
         "GET or HEAD.",
         choices=("GET", "HEAD")),
-    row("V", "virtualhost", "host", "",
-        "The Host header of http and https checks, and the name asked for and verified in TLS. "
-        "Without it: the real server's address."),
+    row("V", "virtualhost", "host", "the real's address",
+        "The Host header of http and https checks, and the name asked for and verified in TLS."),
     row("V", "verify", "yesno", "no",
         "Verify the certificate in https, imaps, pops and ldaps checks.",
         origin="lvsd"),
