@@ -260,7 +260,8 @@ def _words(check: Check, virtual: Virtual) -> list[tuple[str, object]]:
         "secret": _quoted(check.secret),
         "request": _quoted(unshaped(check.kind, request)),
         "receive": _quoted(receive),
-        "verify": _yesno(check.verify),
+        "starttls": "yes" if check.starttls else "",
+        "verify": _yesno(check.verify) if check.starttls or asked(check.kind).tls else "",
         "cafile": f'"{check.cafile}"' if check.cafile else "",
     }
     return [(name, value) for name, value in values.items() if value and name in uses]

@@ -178,8 +178,13 @@ _VIRTUAL = (
         choices=("GET", "HEAD")),
     row("V", "virtualhost", "host", "the real's address",
         "The Host header of http and https checks, and the name asked for and verified in TLS."),
+    row("V", "starttls", "yesno", "as verify",
+        "Go over to TLS before a login, in a check of ftp, imap, ldap, mysql, nntp, oracle, pgsql, "
+        "pop, smtp or submission. A server that has none fails.",
+        origin="lvsd"),
     row("V", "verify", "yesno", "no",
-        "Verify the certificate in https, imaps, pops and ldaps checks.",
+        "Verify the certificate in a check inside TLS: https, imaps, ldaps, pops, and those that "
+        "know starttls.",
         origin="lvsd"),
     row("V", "cafile", "path", "the system's",
         "File of the authorities that verify=yes trusts.",

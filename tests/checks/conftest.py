@@ -12,11 +12,13 @@ from pathlib import Path
 import pytest
 import trustme
 
+from tests.checks import certificates
+
 
 @pytest.fixture(scope="session")
 def authority() -> trustme.CA:
     """A certificate authority of our own."""
-    return trustme.CA()
+    return certificates.authority()
 
 
 @pytest.fixture(scope="session")
@@ -28,11 +30,9 @@ def cafile(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> P
 
 
 @pytest.fixture(scope="session")
-def tls(authority: trustme.CA) -> ssl.SSLContext:
+def tls() -> ssl.SSLContext:
     """A server's context with a certificate for www.example.test and 127.0.0.1."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("www.example.test", "127.0.0.1").configure_cert(context)
-    return context
+    return certificates.server_side()
 
 
 def descriptors() -> set[str]:
