@@ -80,7 +80,7 @@ def _verdict(said: bytes) -> str:
     if kind == b"local":
         raise LocalFault(quoted(rest, 200))
     if kind != b"rows":
-        raise Failed(quoted(rest) or "answer not understood")
+        raise Failed(quoted(rest, 200) or "answer not understood")
     if int(rest) < 1:
         raise Failed("no row")
     return "row found"

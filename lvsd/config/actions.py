@@ -7,6 +7,7 @@ a shell understands is an error here rather than a surprise later.
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from typing import Any, TypeVar, cast
 from lvsd.config.addresses import endpoint
 from lvsd.config.diagnostics import BadValue, proposal
 from lvsd.config.document import Document, Section, Setting
+from lvsd.config.syntax import outside_quotes
 from lvsd.config.values import words_of, written
 from lvsd.core.model import Actions, Alert, MailServer, Moment
 
@@ -76,7 +78,7 @@ class Reader:
         tls = self._plain(section, "smtptls", "no")
         host, port = self._value(section, "smtp", _of(mail_server), ("", 0))
         passwdfile = self._value(section, "smtppasswdfile", _of(_private), "")
-        login = self._plain(section, "smtplogin", "").strip('"')
+        login = self._value(section, "smtplogin", _of(_login), "")
         return MailServer(host, port or _PORTS[tls], tls, login, passwdfile)
 
     def _local(self, section: Section) -> MailServer:
@@ -157,7 +159,10 @@ def sender(value: str) -> str:
     if any(ord(character) < 32 for character in value):
         raise BadValue("a sender can't hold control characters")
     whole = re.fullmatch(r'"([^"]*)"', value)
-    return whole[1] if whole else value
+    text = whole[1] if whole else value
+    if '"' in text and "#" in itertools.compress(text, outside_quotes(text)):
+        raise BadValue("where quotes are, a # stands between them")
+    return text
 
 
 def moments_of(value: str) -> frozenset[Moment]:
@@ -178,11 +183,18 @@ def moments_of(value: str) -> frozenset[Moment]:
 def mail_server(value: str) -> tuple[str, int]:
     """HOST[:PORT]; port 0 where none was given. The name is looked up when a mail leaves."""
     parts = endpoint(value)
-    if not parts.host or re.search(r"[\s\"'/]", value):
+    if not parts.host or re.search(r"[\s\"'/#]", value):
         raise BadValue(f"smtp needs HOST or HOST:PORT without quotes, not {value}")
     if parts.port and not (parts.port.isdigit() and 0 < int(parts.port) < 65536):
         raise BadValue(f"{parts.port} is no port from 1 to 65535")
     return parts.host, int(parts.port or 0)
+
+
+def _login(value: str) -> str:
+    text = value.strip('"')
+    if '"' in text:
+        raise BadValue("a login here holds no double quotes")
+    return text
 
 
 def _private(path: str) -> str:
@@ -196,6 +208,11 @@ def _private(path: str) -> str:
     return path
 
 
+def _shown(text: str) -> str:
+    """In quotes where something needs them: #, and what `syntax` takes for a web page's."""
+    return f'"{text}"' if '"' not in text and ("#" in text or not text.isascii()) else text
+
+
 def render_actions(actions: Actions) -> list[tuple[str, object]]:
     """The lines of a block in the normal form."""
     members: list[tuple[str, object]] = []
@@ -206,9 +223,9 @@ def render_actions(actions: Actions) -> list[tuple[str, object]]:
             members.append((name, f'"{text}"' if name == "monitorfile" else text))
     if (alert := actions.alert) is None:
         return members
-    members.append(("emailalert", " ".join(alert.recipients)))
+    members.append(("emailalert", _shown(" ".join(alert.recipients))))
     if alert.sender:
-        members.append(("emailalertfrom", alert.sender))
+        members.append(("emailalertfrom", _shown(alert.sender)))
     members.append(("emailalertfreq", f"{alert.interval:.0f}"))
     moments = ",".join(moment for moment in Moment if moment in alert.moments)
     members.append(("emailalertstatus", moments or "none"))
@@ -217,7 +234,7 @@ def render_actions(actions: Actions) -> list[tuple[str, object]]:
         host = f"[{server.host}]" if ":" in server.host else server.host
         members += [("smtp", f"{host}:{server.port}"), ("smtptls", server.tls)]
     if server.login:
-        members.append(("smtplogin", server.login))
+        members.append(("smtplogin", _shown(server.login)))
     if server.passwdfile:
         members.append(("smtppasswdfile", f'"{server.passwdfile}"'))
     return members

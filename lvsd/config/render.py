@@ -20,6 +20,7 @@ from lvsd.core.model import (
     Config,
     Family,
     IPAddress,
+    Protocol,
     RealServer,
     RouterConfig,
     ServiceFlag,
@@ -241,10 +242,17 @@ def _question(virtual: Virtual) -> list[tuple[str, object]]:
         members.append(("checkcount", check.attempts))
     if check.kind in EXTERNAL_KINDS:
         members.append(("checkcommand", written(check.command[:-4])))
+    if _over_sctp(virtual, check):
+        members.append(("checkport", check.port))
     if negotiates:
         members.append(("service", check.kind.value))
         members += _words(check, virtual)
     return members
+
+
+def _over_sctp(virtual: Virtual, check: Check) -> bool:
+    """Whether the block must name a port for TCP, since its own is one of SCTP."""
+    return check.kind is CheckKind.CONNECT and virtual.key.protocol is Protocol.SCTP
 
 
 def _words(check: Check, virtual: Virtual) -> list[tuple[str, object]]:
@@ -296,7 +304,8 @@ def _real(real: RealServer, virtual: Virtual) -> str:
     if check.kind.value in SERVICES:
         parts += _strings(real, _common(virtual))
     told = check.kind not in PORTLESS or check.kind in EXTERNAL_KINDS
-    if told and check.address == real.key.address and check.port != real.key.port:
+    other = check.port != real.key.port or _over_sctp(virtual, check)
+    if told and check.address == real.key.address and other:
         parts.append(f"checkport={check.port}")
     if real.u_threshold:
         parts.append(f"uthreshold={real.u_threshold}")

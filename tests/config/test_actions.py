@@ -144,6 +144,30 @@ def test_quotes_around_the_name_alone_belong_to_the_sender(load_text: Load) -> N
 
 
 @pytest.mark.parametrize(
+    "lines",
+    [
+        'emailalert="#1@example.org o\'x@example.org"',
+        "emailalert=a@example.org\nemailalertfrom=LB #1 <lb@example.org>",
+        'emailalert=a@example.org\nemailalertfrom="LB – #1" <lb@example.org>',
+        'emailalert=a@example.org\nemailalertfrom="Bär – #1"',
+        f'{MAIL}smtplogin="lb#1"\nsmtppasswdfile=PRIVATE',
+    ],
+)
+def test_a_hash_in_a_mails_words_survives_the_normal_form(
+    load_text: Load, lines: str, tmp_path: Path
+) -> None:
+    (tmp_path / "secret").touch(0o600)
+    config = load_text(f"{lines.replace('PRIVATE', f'{tmp_path}/secret')}\n{BLOCK}")
+    assert "#1" in str(config.virtuals[0].actions.alert)
+    assert load_text(render(config)) == config
+
+
+def test_a_hash_beside_quotes_is_refused_in_a_sender(load_text: Load) -> None:
+    with pytest.raises(ConfigError, match="a # stands between them"):
+        load_text(f'emailalert=a@example.org\nemailalertfrom="LB" #1\n{BLOCK}')
+
+
+@pytest.mark.parametrize(
     ("value", "words"),
     [
         ('"/bin/echo a")', ("/bin/echo a)",)),

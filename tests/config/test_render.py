@@ -115,6 +115,13 @@ def test_the_normal_form_loads_back_to_an_equal_config(text):
     check(text)
 
 
+def test_the_port_of_a_connect_check_beside_sctp_survives(load_text):
+    text = "virtual=1.2.3.4:80\n\tprotocol=sctp\n\tchecktype=connect\n\tcheckport=81\n"
+    config = load_text(text + "\treal=127.0.0.2:80 masq checkport=9\n\treal=127.0.0.3 masq\n")
+    assert [real.check.port for real in config.virtuals[0].reals] == [9, 81]
+    assert load_text(render(config)) == config
+
+
 def test_the_normal_form_of_everything_loads_back(load_text):
     text = """\
 autoreload=yes
