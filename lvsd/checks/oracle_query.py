@@ -6,6 +6,7 @@ It is run as a file, so that nothing else of lvsd is imported.
 from __future__ import annotations
 
 import json
+import re
 import runpy
 import ssl
 import sys
@@ -59,10 +60,10 @@ def failure(error: BaseException) -> str:
         if isinstance(cause, OSError) and cause.errno:
             return f"errno {cause.errno}"
         cause = cause.__cause__ or cause.__context__
-    text = str(error)
-    return (
-        f"failed {'connection closed early' if 'DPY-4011' in text else text.split('(')[0].strip()}"
-    )
+    if "DPY-4011" in str(error):
+        return "failed connection closed early"
+    first, *_ = re.split(r"[(\n]", str(error))
+    return f"failed {first.strip()}"
 
 
 if __name__ == "__main__":
