@@ -8,13 +8,15 @@ import ssl
 from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-from lvsd.checks import question
+from lvsd.checks import oracle_query, pgsql_query, question
 from lvsd.checks.engine import Engine
 from lvsd.checks.oracle_query import failure
 from lvsd.checks.probe import LocalFault
+from lvsd.checks.sql_process import _verdict
 from lvsd.core.model import Check, CheckKind
 from tests.checks import scripts
 from tests.checks.kinds import (
@@ -102,6 +104,14 @@ async def test_an_oracle_certificate_is_verified_on_request(
 async def test_a_missing_cafile_is_our_fault(check: Check, tmp_path: Path) -> None:
     gone = replace(check, starttls=True, verify=True, cafile=str(tmp_path / "gone.pem"))
     assert isinstance(question(gone), LocalFault)
+
+
+@pytest.mark.parametrize("program", [oracle_query, pgsql_query], ids=["oracle", "pgsql"])
+def test_a_cafile_that_vanished_condemns_nobody(program: ModuleType) -> None:
+    said = program.answer({"tls": {"verify": True, "cafile": "/no/such", "name": "x"}})
+    assert said.startswith("local cafile cannot be used: ")
+    with pytest.raises(LocalFault, match="cafile cannot be used"):
+        _verdict(said.encode())
 
 
 @both
