@@ -31,7 +31,7 @@ UNASKED = pytest.StashKey[int]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """The options of the lab and of the simulation."""
+    """The options of the lab, of the simulation and of the mutated files."""
     group = parser.getgroup("lvsd's lab")
     group.addoption(
         "--lab-opt-out",
@@ -46,6 +46,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--seeds", type=int, default=seeds, help=f"stories to play ({seeds})")
     group.addoption("--seed", type=int, help="play the story of this seed only")
     group.addoption("--rewrite", action="store_true", help="write the traces of the scenarios anew")
+    group = parser.getgroup("lvsd's reader of configurations")
+    group.addoption("--inputs", type=int, default=5000, help="mutated files to read (5000)")
+    group.addoption("--input", type=int, help="read the mutated file of this number only")
 
 
 def pytest_configure(config: pytest.Config) -> None:

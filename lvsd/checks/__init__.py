@@ -18,9 +18,10 @@ A new check type in five minutes
                    raise Failed(f'no user "{quoted(self.check.receive)}"')
                return "user found"
 
-   Connect, TLS (`super().__init__(check, Tls(check))`), partial writes, resets and the deadline are
-   taken care of; `Lines` reads replies of lines, as in `pop.py`. What needs several connections or
-   comes with an asyncio client becomes a `Coroutine` instead: one `async def ask(self) -> str`;
+   Connect, TLS (`super().__init__(check, Tls(check))`, or `self.starttls` yielded once the server
+   agreed to it), partial writes, resets and the deadline are taken care of; `Lines` reads replies
+   of lines, as in `pop.py`. What needs several connections or comes with an asyncio client becomes
+   a `Coroutine` instead: one `async def ask(self) -> str`;
    a question in a datagram is a `Datagrams`. Anything else implements `Question` and `Probe`
    itself, as ping.
 3. Add a line to `KINDS` below.

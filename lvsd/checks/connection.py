@@ -8,11 +8,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
 import struct
 from collections.abc import AsyncIterator
 from typing import TypeVar
 
 from lvsd.checks.lines import Step
+from lvsd.checks.probe import Failed
+from lvsd.checks.tls import Tls, tls_failure
 from lvsd.core.model import Check
 
 #: Bytes taken at once.
@@ -28,6 +31,7 @@ class Connection:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
+        self._socket: socket.socket = writer.get_extra_info("socket")
 
     @property
     def source(self) -> tuple[str, int]:
@@ -49,18 +53,33 @@ class Connection:
         try:
             command = next(steps)
             while True:
+                if isinstance(command, Tls):
+                    await self._secure(command)
+                    command = steps.send(b"")
+                    continue
                 if command:
                     await self.send(command)
                 command = steps.send(await self.receive())
         except StopIteration as end:
             result: _T = end.value
             return result
+        except ssl.SSLError as error:
+            raise tls_failure(error, handshake=False) from error
+
+    async def _secure(self, tls: Tls) -> None:
+        try:
+            await self._writer.start_tls(tls.context, server_hostname=tls.name)
+        except ssl.SSLError as error:
+            raise tls_failure(error, handshake=True) from error
+        except ConnectionError as error:
+            if error.errno:
+                raise
+            raise Failed("TLS handshake failed: connection closed") from error
 
     def abort(self) -> None:
         """Reset the connection."""
-        sock = self._writer.get_extra_info("socket")
-        if sock.fileno() >= 0:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        if self._socket.fileno() >= 0:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self._writer.transport.abort()
 
 

@@ -2,7 +2,8 @@
 
 As ldirectord asks: USER, PASS, CWD /, TYPE I, RETR, QUIT. Without `receive` the login must succeed
 (there every server, dead ones too, counts as up). The data connection is passive and goes to the
-server under check, whatever address its reply names; on IPv6 by EPSV (RFC 2428).
+server under check, whatever address its reply names; on IPv6 by EPSV (RFC 2428). With `starttls`
+the login is inside TLS (AUTH TLS, RFC 4217); the file still comes in the clear.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from lvsd.checks.coroutine import Coroutine
 from lvsd.checks.lines import Lines, Step
 from lvsd.checks.probe import Failed, quoted
 from lvsd.checks.receive import Receive
+from lvsd.checks.tls import Tls
 from lvsd.core.model import Check
 
 #: Bytes of a file; a longer one is judged by its beginning.
@@ -29,6 +31,7 @@ class Ftp(Coroutine):
     def __init__(self, check: Check) -> None:
         super().__init__(check)
         self._receive = Receive(check)
+        self._starttls = Tls(check) if check.starttls else None
 
     async def ask(self) -> str:
         """Log in, fetch, judge."""
@@ -43,6 +46,9 @@ class Ftp(Coroutine):
 
     def _log_in(self, lines: Lines) -> Step[None]:
         yield from lines.expect("2", "connection")
+        if self._starttls:
+            yield from lines.expect("2", "AUTH TLS", b"AUTH TLS\r\n")
+            yield from lines.secure(self._starttls)
         code = yield from lines.expect("23", "user", b"USER %s\r\n" % self.check.login)
         if code // 100 == 3:
             yield from lines.expect("2", "login", b"PASS %s\r\n" % self.check.passwd)

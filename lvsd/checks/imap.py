@@ -25,27 +25,34 @@ class Imap(Dialogue):
             raise lines.strange(greeting)
         if word == b"BYE":
             raise Failed(f"connection refused: {quoted(greeting)}")
+        if self.starttls:
+            yield from self._done(lines, b"a0 ", b"a0 STARTTLS\r\n", "STARTTLS")
+            yield from lines.secure(self.starttls)
         if self.check.login:
             yield from self._log_in(lines)
         yield Parting(b"a2 LOGOUT\r\n")
         return "logged in" if self.check.login else "greeted"
 
     def _log_in(self, lines: Lines) -> Step[None]:
-        line = b""
         pieces = _pieces(b"a1 LOGIN ", self.check.login, b" ", self.check.passwd, b"\r\n")
-        for piece in pieces:
+        for piece in pieces[:-1]:  # a literal waits for the server's go-ahead
             line = yield from lines.line(piece)
-            if piece is not pieces[-1]:  # a literal waits for the server's go-ahead
-                while line.startswith(b"* "):
-                    line = yield from lines.line()
-                if not line.startswith(b"+"):
-                    raise Failed(f"login refused: {quoted(line)}")
+            while line.startswith(b"* "):
+                line = yield from lines.line()
+            if not line.startswith(b"+"):
+                raise Failed(f"login refused: {quoted(line)}")
+        yield from self._done(lines, b"a1 ", pieces[-1], "login")
+
+    @staticmethod
+    def _done(lines: Lines, tag: bytes, command: bytes, what: str) -> Step[None]:
+        """Send a command or its last piece; the answer with its tag must be OK."""
+        line = yield from lines.line(command)
         while line.startswith(b"* "):
             line = yield from lines.line()
-        if not line.startswith(b"a1 "):
+        if not line.startswith(tag):
             raise lines.strange(line)
-        if not line[3:].upper().startswith(b"OK"):
-            raise Failed(f"login refused: {quoted(line[3:])}")
+        if not line.removeprefix(tag).upper().startswith(b"OK"):
+            raise Failed(f"{what} refused: {quoted(line.removeprefix(tag))}")
 
 
 def _pieces(before: bytes, login: bytes, between: bytes, passwd: bytes, end: bytes) -> list[bytes]:

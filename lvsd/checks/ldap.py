@@ -3,6 +3,7 @@
 As ldirectord asks: a simple bind with `login` and `passwd` when both are given, else anonymous;
 then a search of base scope for `request` (empty: the root DSE) with the filter (objectClass=*).
 Passes when exactly one entry comes and its name matches `receive`. No attribute is asked for.
+With `starttls` the bind comes inside TLS, after the StartTLS operation (§4.14).
 """
 
 from __future__ import annotations
@@ -19,16 +20,11 @@ from lvsd.core.model import Check
 #: Bytes of one message, and of a whole dialogue.
 LIMIT = 1 << 20
 
-_BIND, _BOUND, _SEARCH, _ENTRY, _DONE, _REFERENCE, _NOTICE = (
-    0x60,
-    0x61,
-    0x63,
-    0x64,
-    0x65,
-    0x73,
-    0x78,
-)
+_BIND, _BOUND, _SEARCH, _ENTRY, _DONE, _REFERENCE = (0x60, 0x61, 0x63, 0x64, 0x65, 0x73)
+#: An extended request and its response, which a notice of disconnection is as well (§4.4.1).
+_EXTENDED, _EXTENDED_DONE = 0x77, 0x78
 _SIMPLE, _PRESENT = 0x80, 0x87
+_STARTTLS = ber.element(0x80, b"1.3.6.1.4.1.1466.20037")
 _RESULTS = {
     1: "operationsError",
     2: "protocolError",
@@ -62,11 +58,16 @@ class Ldap(Dialogue):
     def talk(self) -> Talk:
         """Bind, search, judge."""
         messages = _Messages()
+        if self.starttls:
+            request = _message(3, ber.element(_EXTENDED, _STARTTLS))
+            tag, content = yield from messages.next(request)
+            _expect(tag, _EXTENDED_DONE, content)
+            _succeed(content, "StartTLS")
+            messages.end()
+            yield self.starttls
         tag, content = yield from messages.next(self._bind)
         _expect(tag, _BOUND, content)
-        code = _code(content)
-        if code:
-            raise Failed(f"bind refused: {_RESULTS.get(code, f'result {code}')}")
+        _succeed(content, "bind")
         names: list[bytes] = []
         tag, content = yield from messages.next(self._search)
         while tag in (_ENTRY, _REFERENCE):
@@ -111,6 +112,11 @@ class _Messages:
             self._buffer += data
         return whole
 
+    def end(self) -> None:
+        """Raises Failed when more came: nobody vouches for what is ahead of TLS."""
+        if self._buffer:
+            raise Failed("messages ahead of TLS")
+
     def _whole(self) -> _Message | None:
         try:
             found = ber.head(self._buffer)
@@ -150,10 +156,16 @@ def _search(base: bytes) -> bytes:
 
 
 def _expect(tag: int, wanted: int, content: bytes) -> None:
-    if tag == _NOTICE:
+    if tag == _EXTENDED_DONE != wanted:
         raise Failed("disconnected by the server")
     if tag != wanted:
         raise Failed(f"unexpected message {tag:#x}")
+
+
+def _succeed(content: bytes, what: str) -> None:
+    code = _code(content)
+    if code:
+        raise Failed(f"{what} refused: {_RESULTS.get(code, f'result {code}')}")
 
 
 def _first(content: bytes) -> bytes:

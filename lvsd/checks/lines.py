@@ -1,8 +1,9 @@
 """Lines of a dialogue as they arrive, and the three-digit replies of SMTP, FTP and NNTP. No I/O.
 
 The methods are generators in the manner of `stream.Talk`: they yield bytes to send (b"" for none)
-and are sent what arrives (b"" at the end of the stream), so a stream and a coroutine can both
-drive them. Memory is bounded: a whole dialogue may hear `LIMIT` bytes, beyond them it fails.
+or a Tls to go over to, and are sent what arrives (b"" at the end of the stream), so a stream and a
+coroutine can both drive them. Memory is bounded: a whole dialogue may hear `LIMIT` bytes, beyond
+them it fails.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Generator
 from typing import TypeVar
 
 from lvsd.checks.probe import Failed, quoted
+from lvsd.checks.tls import Tls
 
 #: Bytes of one dialogue. No greeting, banner or capability list comes near.
 LIMIT = 64 << 10
@@ -19,7 +21,7 @@ LIMIT = 64 << 10
 _CODE = re.compile(rb"([1-5][0-9]{2})(?:[ -].*)?", re.DOTALL)
 
 _T = TypeVar("_T")
-Step = Generator[bytes, bytes, _T]
+Step = Generator[bytes | Tls, bytes, _T]
 
 
 class Lines:
@@ -55,6 +57,12 @@ class Lines:
         if str(code)[0] not in kinds:
             raise Failed(f"{what} refused: {quoted(line)}")
         return code
+
+    def secure(self, tls: Tls) -> Step[None]:
+        """Go over to TLS. What came ahead of it may be anybody's: Failed (RFC 3207 §6)."""
+        if self._rest:
+            raise Failed(f'text ahead of TLS: "{quoted(self._rest[:40])}"')
+        yield tls
 
     def strange(self, line: bytes) -> Failed:
         """The failure of a line that the protocol does not know."""

@@ -1,4 +1,7 @@
-"""`service=nntp`: a greeting that begins with 2 (RFC 3977 §5.1). Nothing is sent."""
+"""`service=nntp`: a greeting that begins with 2 (RFC 3977 §5.1).
+
+Nothing is sent, but for STARTTLS (RFC 4642) where `starttls` asks for it.
+"""
 
 from __future__ import annotations
 
@@ -11,5 +14,9 @@ class Nntp(Dialogue):
 
     def talk(self) -> Talk:
         """Wait for the greeting."""
-        code = yield from Lines("NNTP").expect("2", "connection")
+        lines = Lines("NNTP")
+        code = yield from lines.expect("2", "connection")
+        if self.starttls:
+            yield from lines.expect("3", "STARTTLS", b"STARTTLS\r\n")
+            yield from lines.secure(self.starttls)
         return f"greeting {code}"

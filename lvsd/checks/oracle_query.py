@@ -6,20 +6,36 @@ It is run as a file, so that nothing else of lvsd is imported.
 from __future__ import annotations
 
 import json
+import re
+import runpy
+import ssl
 import sys
+from pathlib import Path
 from typing import Any
 
 import oracledb
 
+#: The functions of the file beside this one.
+TLS = runpy.run_path(str(Path(__file__).with_name("tls_context.py")))
+
 
 def main() -> None:
     """Ask once."""
-    words = json.load(sys.stdin)
+    sys.stdout.write(answer(json.load(sys.stdin)))
+
+
+def answer(words: dict[str, Any]) -> str:
+    """The line that tells what came of it."""
     try:
-        answer = f"rows {rows(words)}"
+        context = TLS["wanted"](words.pop("tls"))
+    except OSError as error:
+        return f"local cafile cannot be used: {error}"
+    if context is not None:
+        words |= {"protocol": "tcps", "ssl_context": context, "ssl_server_dn_match": False}
+    try:
+        return f"rows {rows(words)}"
     except (oracledb.Error, OSError) as error:
-        answer = failure(error)
-    sys.stdout.write(answer)
+        return failure(error)
 
 
 def rows(words: dict[str, Any]) -> int:
@@ -36,16 +52,18 @@ def rows(words: dict[str, Any]) -> int:
 
 
 def failure(error: BaseException) -> str:
-    """The error of the socket beneath, else the first line of the library's words."""
+    """The error of TLS or of the socket beneath, else the first line of the library's words."""
     cause: BaseException | None = error
     while cause is not None:
+        if isinstance(cause, ssl.SSLError):
+            return f"failed {TLS['told'](cause, True)}"
         if isinstance(cause, OSError) and cause.errno:
             return f"errno {cause.errno}"
         cause = cause.__cause__ or cause.__context__
-    text = str(error)
-    return (
-        f"failed {'connection closed early' if 'DPY-4011' in text else text.split('(')[0].strip()}"
-    )
+    if "DPY-4011" in str(error):
+        return "failed connection closed early"
+    first, *_ = re.split(r"[(\n]", str(error))
+    return f"failed {first.strip()}"
 
 
 if __name__ == "__main__":

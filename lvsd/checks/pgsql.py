@@ -1,6 +1,7 @@
 """`service=pgsql`: log in and run `request`; one row passes. By asyncpg, an optional library.
 
-TLS is used when the server offers it, as libpq does by default, and nothing is verified.
+TLS is used when the server offers it, as libpq does by default, and nothing is verified. With
+`starttls` a server that has none fails.
 """
 
 from __future__ import annotations

@@ -19,6 +19,9 @@ class Pop(Dialogue):
         """Greeting, login, QUIT."""
         lines = Lines("POP3")
         yield from self._ok(lines, b"", "connection")
+        if self.starttls:  # RFC 2595 §4
+            yield from self._ok(lines, b"STLS\r\n", "STLS")
+            yield from lines.secure(self.starttls)
         if self.check.login:
             yield from self._ok(lines, b"USER %s\r\n" % self.check.login, "user")
             yield from self._ok(lines, b"PASS %s\r\n" % self.check.passwd, "login")

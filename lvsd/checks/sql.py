@@ -8,12 +8,14 @@ words. A library that stumbles over a garbled answer means the server.
 
 from __future__ import annotations
 
+import ssl
 import struct
 from abc import abstractmethod
 from types import ModuleType
 
 from lvsd.checks.coroutine import Coroutine
 from lvsd.checks.probe import Failed, LocalFault, quoted
+from lvsd.checks.tls import tls_failure
 from lvsd.core.model import Check
 
 #: What libraries raise over bytes that are not of their protocol.
@@ -50,6 +52,8 @@ def failure(error: BaseException) -> OSError | Failed:
     """What an exception of a library means."""
     cause: BaseException | None = error
     while cause is not None:
+        if isinstance(cause, ssl.SSLError):
+            return tls_failure(cause, handshake=True)
         if isinstance(cause, OSError) and cause.errno:
             return cause
         if isinstance(cause, EOFError | ConnectionError):

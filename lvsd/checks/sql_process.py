@@ -3,7 +3,8 @@
 An answer that is not of its protocol can send oracledb or asyncpg into a loop for ever, and here
 nothing may stall. So each question starts a small program beside this file, which is killed when
 the time is up. It gets its parameters in JSON on stdin and writes one line: `rows N`, `errno N` for
-an error of the socket, or `failed` and words. The time that it takes to start counts.
+an error of the socket, `local` and words for what this host lacks, or `failed` and words. The time
+that it takes to start counts.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 
 from lvsd.checks.coroutine import Coroutine
 from lvsd.checks.probe import Failed, LocalFault, quoted
+from lvsd.checks.tls import Tls, server_name
 from lvsd.core.model import Check
 
 
@@ -40,8 +42,18 @@ class SqlProcess(Coroutine):
             "database": check.database.decode(),
             "query": check.request.decode(),
             "timeout": check.timeout,
+            "tls": self._tls(),
         }
         self._words = json.dumps(words).encode()
+
+    def _tls(self) -> dict[str, object] | None:
+        """The words of `tls_context.wanted`; None where no TLS is asked for."""
+        check = self.check
+        if not (check.starttls or check.verify):
+            return None
+        Tls(check)  # raises what this host is at fault for
+        name = server_name(check.virtualhost) or str(check.address)
+        return {"verify": check.verify, "cafile": check.cafile, "name": name}
 
     async def ask(self) -> str:
         """Have it asked, and read the verdict."""
@@ -65,8 +77,10 @@ def _verdict(said: bytes) -> str:
     kind, _, rest = said.partition(b" ")
     if kind == b"errno":
         raise OSError(int(rest), os.strerror(int(rest)))
+    if kind == b"local":
+        raise LocalFault(quoted(rest, 200))
     if kind != b"rows":
-        raise Failed(quoted(rest) or "answer not understood")
+        raise Failed(quoted(rest, 200) or "answer not understood")
     if int(rest) < 1:
         raise Failed("no row")
     return "row found"

@@ -42,7 +42,8 @@ class Parting(bytes):
     """
 
 
-Talk = Generator[bytes | Again, bytes, str]
+#: A Tls is yielded to go over to TLS on the same connection; answered with b"" when it stands.
+Talk = Generator[bytes | Again | Tls, bytes, str]
 
 #: Bytes taken from a socket at once.
 CHUNK = 1 << 16
@@ -51,11 +52,15 @@ RESET = struct.pack("ii", 1, 0)
 
 
 class Dialogue(ABC):
-    """A question asked over a stream. Subclasses say `talk`; `tls` None means plain TCP."""
+    """A question asked over a stream. Subclasses say `talk`; `tls` None means plain TCP.
+
+    `starttls` is what to go over to where the check asks for it.
+    """
 
     def __init__(self, check: Check, tls: Tls | None = None) -> None:
         self.check = check
         self.tls = tls
+        self.starttls = Tls(check) if check.starttls else None
         self.family = socket.AF_INET if check.address.version == 4 else socket.AF_INET6
         self.target = (str(check.address), check.port)
 
@@ -149,14 +154,19 @@ class Stream:
         code = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code:
             raise OSError(code, os.strerror(code))
-        tls = self._dialogue.tls
-        if tls is not None:
-            plain, self._socket = self._socket, None
-            self._run.reactor.unregister(plain.fileno())
-            self._socket = tls.wrap(plain)
-            self._run.reactor.register(self._socket.fileno(), self._wants, self._run.step)
-            self._phase = _Phase.HANDSHAKE
+        if self._dialogue.tls is not None:
+            self._secure(self._dialogue.tls)
         return True
+
+    def _secure(self, tls: Tls) -> None:
+        """Put TLS on the connection; the handshake comes next."""
+        assert self._socket is not None
+        plain, self._socket = self._socket, None
+        self._run.reactor.unregister(plain.fileno())
+        self._socket = tls.wrap(plain)
+        self._wants = WRITE
+        self._run.reactor.register(self._socket.fileno(), WRITE, self._run.step)
+        self._phase = _Phase.HANDSHAKE
 
     def _shake_hands(self) -> bool:
         assert isinstance(self._socket, ssl.SSLSocket)
@@ -211,6 +221,8 @@ class Stream:
             self._open()
         elif self._socket is None:
             raise Failed("connection closed early")
+        elif isinstance(answer, Tls):
+            self._secure(answer)
         elif answer or isinstance(answer, Last):
             self._out = answer
             self._last = isinstance(answer, Last)

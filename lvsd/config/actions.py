@@ -7,15 +7,17 @@ a shell understands is an error here rather than a surprise later.
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
-import shlex
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 from lvsd.config.addresses import endpoint
 from lvsd.config.diagnostics import BadValue, proposal
 from lvsd.config.document import Document, Section, Setting
+from lvsd.config.syntax import outside_quotes
+from lvsd.config.values import words_of, written
 from lvsd.core.model import Actions, Alert, MailServer, Moment
 
 _PORTS = {"no": 25, "starttls": 587, "tls": 465}
@@ -48,7 +50,7 @@ class Reader:
         return self._value(self._globals, "callback", self._command, ())
 
     def _command(self, setting: Setting) -> tuple[str, ...]:
-        words = command(setting.value)
+        words = command(setting.value, setting.statement.name)
         if words[0].startswith("/") and not os.access(words[0], os.X_OK):
             self._report.warn(setting.place, f"{words[0]} is not there or can't be executed")
         return words
@@ -60,7 +62,10 @@ class Reader:
         server = self._server(section)
         if not to:
             return None
-        self._judge_login(section, server.tls)
+        if server.host:
+            self._judge_login(section, server.tls)
+        else:
+            server = self._local(section)
         return Alert(
             recipients=to,
             sender=self._value(section, "emailalertfrom", _of(sender), ""),
@@ -73,8 +78,16 @@ class Reader:
         tls = self._plain(section, "smtptls", "no")
         host, port = self._value(section, "smtp", _of(mail_server), ("", 0))
         passwdfile = self._value(section, "smtppasswdfile", _of(_private), "")
-        login = self._plain(section, "smtplogin", "").strip('"')
+        login = self._value(section, "smtplogin", _of(_login), "")
         return MailServer(host, port or _PORTS[tls], tls, login, passwdfile)
+
+    def _local(self, section: Section) -> MailServer:
+        """The local sendmail, to which words about a mail server mean nothing."""
+        for name in ("smtptls", "smtplogin", "smtppasswdfile"):
+            if setting := self._setting(section, name):
+                text = f"{name} has no effect without smtp=: the local sendmail takes the mails"
+                self._report.warn(setting.place, text)
+        return MailServer()
 
     def _judge_login(self, section: Section, tls: str) -> None:
         login, passwdfile = (
@@ -118,7 +131,7 @@ def _of(read: Callable[[str], _T]) -> Callable[[Setting], _T]:
     return lambda setting: read(setting.value)
 
 
-def command(value: str) -> tuple[str, ...]:
+def command(value: str, name: str) -> tuple[str, ...]:
     """A program and its arguments. Quotes around the whole are ldirectord's and mean nothing."""
     whole = re.fullmatch(r'"([^"]*)"', value)
     text = whole[1] if whole else value
@@ -127,13 +140,7 @@ def command(value: str) -> tuple[str, ...]:
             f"{found[0]} needs a shell, and none is involved; put the command into a script",
             found.start() + bool(whole),
         )
-    try:
-        words = tuple(shlex.split(text))
-    except ValueError as problem:
-        raise BadValue(str(problem).lower()) from None
-    if not words or not words[0]:
-        raise BadValue("a program is missing")
-    return words
+    return words_of(text, name)
 
 
 def recipients(value: str) -> tuple[str, ...]:
@@ -152,7 +159,10 @@ def sender(value: str) -> str:
     if any(ord(character) < 32 for character in value):
         raise BadValue("a sender can't hold control characters")
     whole = re.fullmatch(r'"([^"]*)"', value)
-    return whole[1] if whole else value
+    text = whole[1] if whole else value
+    if '"' in text and "#" in itertools.compress(text, outside_quotes(text)):
+        raise BadValue("where quotes are, a # stands between them")
+    return text
 
 
 def moments_of(value: str) -> frozenset[Moment]:
@@ -173,11 +183,18 @@ def moments_of(value: str) -> frozenset[Moment]:
 def mail_server(value: str) -> tuple[str, int]:
     """HOST[:PORT]; port 0 where none was given. The name is looked up when a mail leaves."""
     parts = endpoint(value)
-    if not parts.host or re.search(r"[\s\"'/]", value):
+    if not parts.host or re.search(r"[\s\"'/#]", value):
         raise BadValue(f"smtp needs HOST or HOST:PORT without quotes, not {value}")
     if parts.port and not (parts.port.isdigit() and 0 < int(parts.port) < 65536):
         raise BadValue(f"{parts.port} is no port from 1 to 65535")
     return parts.host, int(parts.port or 0)
+
+
+def _login(value: str) -> str:
+    text = value.strip('"')
+    if '"' in text:
+        raise BadValue("a login here holds no double quotes")
+    return text
 
 
 def _private(path: str) -> str:
@@ -191,19 +208,24 @@ def _private(path: str) -> str:
     return path
 
 
+def _shown(text: str) -> str:
+    """In quotes where something needs them: #, and what `syntax` takes for a web page's."""
+    return f'"{text}"' if '"' not in text and ("#" in text or not text.isascii()) else text
+
+
 def render_actions(actions: Actions) -> list[tuple[str, object]]:
     """The lines of a block in the normal form."""
     members: list[tuple[str, object]] = []
     if actions.fallbackcommand:
-        members.append(("fallbackcommand", shlex.join(actions.fallbackcommand)))
+        members.append(("fallbackcommand", written(actions.fallbackcommand)))
     for name in ("monitorfile", "servicename", "comment"):
         if text := getattr(actions, name):
             members.append((name, f'"{text}"' if name == "monitorfile" else text))
     if (alert := actions.alert) is None:
         return members
-    members.append(("emailalert", " ".join(alert.recipients)))
+    members.append(("emailalert", _shown(" ".join(alert.recipients))))
     if alert.sender:
-        members.append(("emailalertfrom", alert.sender))
+        members.append(("emailalertfrom", _shown(alert.sender)))
     members.append(("emailalertfreq", f"{alert.interval:.0f}"))
     moments = ",".join(moment for moment in Moment if moment in alert.moments)
     members.append(("emailalertstatus", moments or "none"))
@@ -212,7 +234,7 @@ def render_actions(actions: Actions) -> list[tuple[str, object]]:
         host = f"[{server.host}]" if ":" in server.host else server.host
         members += [("smtp", f"{host}:{server.port}"), ("smtptls", server.tls)]
     if server.login:
-        members.append(("smtplogin", server.login))
+        members.append(("smtplogin", _shown(server.login)))
     if server.passwdfile:
         members.append(("smtppasswdfile", f'"{server.passwdfile}"'))
     return members

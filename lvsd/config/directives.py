@@ -146,4 +146,5 @@ def _reference_row(row: Directive) -> str:
     doc = row.doc.replace("|", "\\|") + (" May be repeated." if row.repeatable else "")
     if row.per_node:
         doc += " May differ per node."
-    return f"| `{row.name}` | {kind} | {row.default} | {row.origin} | {doc} |\n"
+    default = row.default or ("required" if "Required." in row.doc else "none")
+    return f"| `{row.name}` | {kind} | {default} | {row.origin} | {doc} |\n"

@@ -19,7 +19,7 @@ from lvsd.core.model import CheckKind, Protocol
 #: Words that only some checks use.
 WORDS = (
     *("request", "receive", "httpmethod", "virtualhost", "login", "passwd", "database", "secret"),
-    *("verify", "cafile", "checkcommand"),
+    *("starttls", "verify", "cafile", "checkcommand"),
 )
 _NAME = re.compile(r"(?:[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*)?\.?|[0-9A-Fa-f:.]+")
 
@@ -41,8 +41,8 @@ class Service:
 
     @property
     def tls(self) -> bool:
-        """Whether it is asked inside TLS."""
-        return "verify" in self.uses
+        """Whether it is always asked inside TLS."""
+        return "verify" in self.uses and "starttls" not in self.uses
 
     @property
     def installed(self) -> bool:
@@ -57,29 +57,30 @@ def _service(
 
 
 _TLS = " virtualhost verify cafile"
+_STARTTLS = _TLS + " starttls"
 _SQL = "request login passwd database"
 _DIRECTORY = "request receive login passwd"
 
 SERVICES = {
-    "ftp": _service(21, "request receive login passwd"),
-    "smtp": _service(25, ""),
+    "ftp": _service(21, "request receive login passwd" + _STARTTLS),
+    "smtp": _service(25, _STARTTLS),
     "dns": _service(53, "request receive"),
     "http": _service(80, "request receive httpmethod virtualhost"),
-    "pop": _service(110, "login passwd"),
-    "nntp": _service(119, ""),
-    "imap": _service(143, "login passwd"),
-    "ldap": _service(389, _DIRECTORY, negotiates=False),
+    "pop": _service(110, "login passwd" + _STARTTLS),
+    "nntp": _service(119, _STARTTLS),
+    "imap": _service(143, "login passwd" + _STARTTLS),
+    "ldap": _service(389, _DIRECTORY + _STARTTLS, negotiates=False),
     "https": _service(443, "request receive httpmethod" + _TLS),
-    "submission": _service(587, ""),
+    "submission": _service(587, _STARTTLS),
     "ldaps": _service(636, _DIRECTORY + _TLS, negotiates=False),
     "imaps": _service(993, "login passwd" + _TLS),
     "pops": _service(995, "login passwd" + _TLS),
-    "oracle": _service(1521, _SQL, "login request", "oracledb"),
+    "oracle": _service(1521, _SQL + _STARTTLS, "login request", "oracledb"),
     "radius": _service(1812, "login passwd secret", "login secret", negotiates=False),
     "http_proxy": _service(3128, "request receive httpmethod", "request"),
-    "mysql": _service(3306, _SQL, "login request", "aiomysql"),
+    "mysql": _service(3306, _SQL + _STARTTLS, "login request", "aiomysql"),
     "sip": _service(5060, "login"),
-    "pgsql": _service(5432, _SQL, "login request", "asyncpg"),
+    "pgsql": _service(5432, _SQL + _STARTTLS, "login request", "asyncpg"),
     "simpletcp": _service(0, "request receive"),
 }
 _EXTERNAL = _service(0, "checkcommand", negotiates=False)

@@ -175,6 +175,8 @@ def _block_meanings(section: Section, globals_: Section) -> Iterator[Diagnostic]
     mark = section.head_text.isdigit()
     if mark and "fallback" not in section.settings and "fallback" in globals_.settings:
         yield _at(section.head, "the global fallback never works for a firewall mark")
+    if "fallbackcommand" in section.settings and "#" in _written(section, "fallbackcommand"):
+        yield _at(section.place("fallbackcommand"), "it cuts this at the #, even between quotes")
     if mark and given("fallbackcommand"):
         yield _at(section.head, "its fallbackcommand gets :0 in the place of the mark")
     for setting in (*section.repeated.get("real", ()), *section.repeated.get("real6", ())):

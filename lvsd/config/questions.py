@@ -10,6 +10,7 @@ from __future__ import annotations
 import ipaddress
 import os
 from dataclasses import dataclass, replace
+from typing import Any
 
 from lvsd.config.diagnostics import BadValue, Report
 from lvsd.config.document import Section
@@ -172,14 +173,12 @@ def _words(section: Section, template: Check, key: ServiceKey, node: str, report
         request=_request(section, kind, report) if "request" in uses else template.request,
         receive=receive,
         method=method if "httpmethod" in uses else template.method,
-        virtualhost=section.value("virtualhost", b"") if "virtualhost" in uses else b"",
-        verify="verify" in uses and _verify(section, kind, report),
-        cafile=_cafile(section, report) if "cafile" in uses else "",
         protocol=carrier(kind, key.protocol),
         login=login,
         passwd=passwd,
         database=section.value("database", b"") if "database" in uses else b"",
         secret=section.value("secret", b"") if "secret" in uses else b"",
+        **_tls(section, kind, report),
     )
 
 
@@ -251,11 +250,28 @@ def _unused(section: Section, service: Service, kind: CheckKind, report: Report)
         report.warn(section.place("checkport"), text)
 
 
-def _verify(section: Section, kind: CheckKind, report: Report) -> bool:
+def _tls(section: Section, kind: CheckKind, report: Report) -> dict[str, Any]:
+    """The fields of a check that TLS uses; virtualhost is HTTP's as well."""
+    service = asked(kind)
+    virtualhost = section.value("virtualhost", b"") if "virtualhost" in service.uses else b""
+    if "verify" not in service.uses:
+        return {"virtualhost": virtualhost}
+    verify, cafile = section.value("verify", False), _cafile(section, report)
+    starttls = "starttls" in service.uses and section.value("starttls", verify)
+    if not (starttls or service.tls):
+        if verify:
+            report.error(
+                section.place("starttls"), "verify=yes needs TLS, which starttls=no forbids"
+            )
+        if virtualhost:
+            text = "virtualhost has no effect without starttls=yes"
+            report.warn(section.place("virtualhost"), text)
+        return {}
     if "verify" not in section.settings:
         text = f"certificates of {kind.value} checks are not verified; verify=yes turns it on"
         report.warn(section.head, text)
-    return bool(section.value("verify", False))
+    found = {"virtualhost": virtualhost, "verify": verify, "starttls": starttls}
+    return found | {"cafile": cafile if verify else ""}
 
 
 def _cafile(section: Section, report: Report) -> str:

@@ -355,7 +355,7 @@ def _fallback_of(section: Section, globals_: Section, family: Family) -> Setting
 
 
 def _sorry(text: str, key: ServiceKey, resolver: Resolver, note: Note) -> RealServer:
-    host, *rest = text.split()
+    host, *rest = text.split() or [""]
     parts = addresses.endpoint(host)
     words = rest or ["gate"]
     if words[0] not in METHODS:

@@ -12,6 +12,7 @@ from lvsd.config.pacing import render_paces
 from lvsd.config.services import FLAG_NAMES
 from lvsd.config.sync import render_sync
 from lvsd.config.tuning import tuned
+from lvsd.config.values import written
 from lvsd.config.vips import SCOPES
 from lvsd.core.model import (
     Check,
@@ -19,6 +20,7 @@ from lvsd.core.model import (
     Config,
     Family,
     IPAddress,
+    Protocol,
     RealServer,
     RouterConfig,
     ServiceFlag,
@@ -51,7 +53,7 @@ def _globals(config: Config) -> str:
     if config.operators:
         lines.append(f"operators={' '.join(config.operators)}\n")
     if config.callback:
-        lines.append(f"callback={_argv(config.callback)}\n")
+        lines.append(f"callback={written(config.callback)}\n")
     if config.maintenancedir:
         lines.append(f'maintenancedir="{config.maintenancedir}"\n')
     if config.supervised:
@@ -78,15 +80,9 @@ def _seconds(value: float) -> str:
     return f"{value:.9f}".rstrip("0").rstrip(".")
 
 
-def _argv(words: tuple[str, ...]) -> str:
-    """Words for shlex, double-quoted so that # and blanks survive the line grammar."""
-    quoted = (word.replace("\\", "\\\\").replace('"', '\\"') for word in words)
-    return " ".join(f'"{word}"' for word in quoted)
-
-
 def _script(script: TrackScript) -> str:
     members: list[tuple[str, object]] = [
-        ("command", _argv(script.command)),
+        ("command", written(script.command)),
         ("interval", _seconds(script.interval)),
         ("timeout", _seconds(script.timeout)),
         ("rise", script.rise),
@@ -99,7 +95,7 @@ def _script(script: TrackScript) -> str:
 
 def _process(process: TrackProcess) -> str:
     members: list[tuple[str, object]] = [
-        ("command", _argv(process.command)),
+        ("command", written(process.command)),
         ("quorum", process.quorum),
         ("forkdelay", _seconds(process.forkdelay)),
         ("terminatedelay", _seconds(process.terminatedelay)),
@@ -140,7 +136,7 @@ def _router(router: RouterConfig) -> str:
         reverse = " reverse" if track.reverse else ""
         members.append(("track", f"{track.kind} {track.name}{weight}{reverse}"))
     if router.notify:
-        members.append(("notify", _argv(router.notify)))
+        members.append(("notify", written(router.notify)))
     if router.scriptuser.user:
         members.append(("scriptuser", router.scriptuser))
     members.append(("lease", _yesno(router.lease)))
@@ -160,7 +156,7 @@ def _peer(peer: IPAddress, router: RouterConfig) -> str:
 def _value(value: object) -> str:
     """A value of a type that says how it is written."""
     if isinstance(value, tuple):
-        return _argv(value)
+        return written(value)
     if isinstance(value, bool):
         return _yesno(value)
     return _seconds(value) if isinstance(value, float) else str(value)
@@ -246,16 +242,18 @@ def _question(virtual: Virtual) -> list[tuple[str, object]]:
     if check.kind is CheckKind.PING:
         members.append(("checkcount", check.attempts))
     if check.kind in EXTERNAL_KINDS:
-        members.append(("checkcommand", _command(check.command[:-4])))
+        members.append(("checkcommand", written(check.command[:-4])))
+    if _over_sctp(virtual, check):
+        members.append(("checkport", check.port))
     if negotiates:
         members.append(("service", check.kind.value))
         members += _words(check, virtual)
     return members
 
 
-def _command(words: tuple[str, ...]) -> str:
-    """Words for `values.command`: one alone must not look like a path in quotes."""
-    return _argv(words) if len(words) > 1 else f'""{_argv(words)}'
+def _over_sctp(virtual: Virtual, check: Check) -> bool:
+    """Whether the block must name a port for TCP, since its own is one of SCTP."""
+    return check.kind is CheckKind.CONNECT and virtual.key.protocol is Protocol.SCTP
 
 
 def _words(check: Check, virtual: Virtual) -> list[tuple[str, object]]:
@@ -271,7 +269,8 @@ def _words(check: Check, virtual: Virtual) -> list[tuple[str, object]]:
         "secret": _quoted(check.secret),
         "request": _quoted(unshaped(check.kind, request)),
         "receive": _quoted(receive),
-        "verify": _yesno(check.verify),
+        "starttls": "yes" if check.starttls else "",
+        "verify": _yesno(check.verify) if check.starttls or asked(check.kind).tls else "",
         "cafile": f'"{check.cafile}"' if check.cafile else "",
     }
     return [(name, value) for name, value in values.items() if value and name in uses]
@@ -306,7 +305,8 @@ def _real(real: RealServer, virtual: Virtual) -> str:
     if check.kind.value in SERVICES:
         parts += _strings(real, _common(virtual))
     told = check.kind not in PORTLESS or check.kind in EXTERNAL_KINDS
-    if told and check.address == real.key.address and check.port != real.key.port:
+    other = check.port != real.key.port or _over_sctp(virtual, check)
+    if told and check.address == real.key.address and other:
         parts.append(f"checkport={check.port}")
     if real.u_threshold:
         parts.append(f"uthreshold={real.u_threshold}")

@@ -140,7 +140,7 @@ def _vips(section: Section, word: str, report: Report) -> tuple[Vip, ...]:
 def _family(section: Section, addresses: tuple[Vip, ...], report: Report) -> Family:
     family = Family.of(addresses[0].address)
     for setting in section.repeated.get("address", []):
-        text = setting.value.split("/")[0].split()[0].strip("[]")
+        text = re.split(r"[/\s]", setting.value)[0].strip("[]")
         if (":" in text) is not (family is Family.INET6):
             report.error(
                 setting.place,

@@ -157,8 +157,8 @@ def _policy(
         quorum=section.value("quorum", 1),
         hysteresis=section.value("hysteresis", 0),
         cleanstop=either("cleanstop", True),
-        watch=watch,
-        failfast=failfast,
+        watch=watch and bool(members),
+        failfast=failfast and bool(members),
     )
 
 

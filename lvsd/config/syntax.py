@@ -25,9 +25,7 @@ _SPACES = "\u00a0\u2007\u202f\u3000"
 _INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff"
 
 #: Members whose `#` cuts even inside quotes, as in ldirectord.
-_CUT_IN_QUOTES = frozenset(
-    ("virtualhost", "servicename", "comment", "checkcommand", "monitorfile", "fallbackcommand")
-)
+_CUT_IN_QUOTES = frozenset(("virtualhost", "servicename", "comment", "checkcommand", "monitorfile"))
 #: Globals whose value runs to the end of the line, `#` included, as in ldirectord.
 _VERBATIM = frozenset(("emailalertfrom", "fallbackcommand", "maintenancedir", "execute"))
 

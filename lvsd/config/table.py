@@ -22,9 +22,9 @@ _GLOBALS = (
         origin="lvsd", many=True),
     row("G", "autoreload", "yesno", "no",
         "Reload when a configuration file has changed."),
-    row("G", "logfile", "logfile", "",
-        "Where to log: a path, or a syslog facility such as local0. Without it the log goes to"
-        " standard error (the journal)."),
+    row("G", "logfile", "logfile", "standard error",
+        "Where to log: a path, or a syslog facility such as local0. Standard error goes to the "
+        "journal."),
     row("G", "logstyle", "word", "lvsd",
         "How changes of real servers and services are worded in the log file or syslog: lvsd, or "
         "ldirectord's sentences, for scripts that look for them.",
@@ -136,8 +136,8 @@ _SHARED = (
     row("GV", "emailalertstatus", "text", "all",
         "What the daemon must be doing for a mail to leave: starting, running, stopping, "
         "reloading, separated by commas; or all, or none."),
-    row("GV", "smtp", "text", "",
-        "HOST[:PORT] of the mail server for alerts. Without it the local sendmail takes them."),
+    row("GV", "smtp", "text", "the local sendmail",
+        "HOST[:PORT] of the mail server for alerts."),
     row("GV", "smtptls", "word", "no",
         "Encrypt the way to the mail server: starttls, or tls from the first byte (port 465).",
         origin="lvsd", choices=("no", "starttls", "tls")),
@@ -185,11 +185,15 @@ _VIRTUAL = (
     row("V", "httpmethod", "method", "GET",
         "GET or HEAD.",
         choices=("GET", "HEAD")),
-    row("V", "virtualhost", "host", "",
-        "The Host header of http and https checks, and the name asked for and verified in TLS. "
-        "Without it: the real server's address."),
+    row("V", "virtualhost", "host", "the real's address",
+        "The Host header of http and https checks, and the name asked for and verified in TLS."),
+    row("V", "starttls", "yesno", "as verify",
+        "Go over to TLS before a login, in a check of ftp, imap, ldap, mysql, nntp, oracle, pgsql, "
+        "pop, smtp or submission. A server that has none fails.",
+        origin="lvsd"),
     row("V", "verify", "yesno", "no",
-        "Verify the certificate in https, imaps, pops and ldaps checks.",
+        "Verify the certificate in a check inside TLS: https, imaps, ldaps, pops, and those that "
+        "know starttls.",
         origin="lvsd"),
     row("V", "cafile", "path", "the system's",
         "File of the authorities that verify=yes trusts.",

@@ -268,16 +268,31 @@ def argv(value: str, row: Directive, note: Note) -> tuple[str, ...]:
 
 def process(value: str, row: Directive, note: Note) -> tuple[str, ...]:
     """The name or path of a program, and arguments, quoted as in a shell."""
+    return words_of(value, row.name)
+
+
+def words_of(value: str, name: str) -> tuple[str, ...]:
+    """A program and its arguments, for `name`; `written` gives a text back. Raises BadValue."""
     try:
         words = tuple(shlex.split(value))
     except ValueError as problem:
-        raise BadValue(f"{row.name}: {str(problem).lower()}") from None
+        raise BadValue(f"{name}: {str(problem).lower()}") from None
     if not words or not words[0]:
-        raise BadValue(f"{row.name} needs a program")
+        raise BadValue(f"{name} needs a program")
     inner = "".join(words)
     if '"' in inner and ("#" in inner or not inner.isascii()):
-        raise BadValue(f"{row.name}: too many kinds of quotes; put this into a script of its own")
+        raise BadValue(f"{name}: too many kinds of quotes; put this into a script of its own")
     return words
+
+
+def written(words: tuple[str, ...]) -> str:
+    """Words for shlex, double-quoted so that # and blanks survive the line grammar.
+
+    One alone must not look like several with quotes around the whole, which `command` takes off.
+    """
+    alone = len(words) == 1 and re.search(r"[\s']", words[0])
+    quoted = (word.replace("\\", "\\\\").replace('"', '\\"') for word in words)
+    return ('""' if alone else "") + " ".join(f'"{word}"' for word in quoted)
 
 
 def command(value: str, row: Directive, note: Note) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ ROUTER = (
         origin="keepalived", bounds=(0.01, 255)),
     row("R", "address", "text", "",
         "ADDRESS[/LENGTH] [dev IF] [label IF:NAME] [scope S]: a virtual address. /32 or /128 "
-        "unless told otherwise. One to 255 of them; over IPv6 an Ethernet frame holds 90.",
+        "unless told otherwise. Required. Up to 255 of them; over IPv6 an Ethernet frame holds 90.",
         origin="lvsd", many=True),
     row("R", "excludedaddress", "text", "",
         "As address, but not listed in advertisements; may be of the other family.",

@@ -18,17 +18,22 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from tests.bench import checks, failover, lateness, memory, table
+from tests.bench import checks, failover, fuzz, lateness, memory, table
 from tests.bench.figures import PAGE, Section, Table, load, machine, text, today, write
 from tests.lab.run import LAB_FAILED, native, run_here
 from tests.lab.tree import LabError, ensure
 from tests.lab.vm import Follower, Vm, check_possible
 
-NAMES = ("table", "checks", "failover", "lateness", "memory")
+NAMES = ("table", "checks", "failover", "lateness", "memory", "fuzz")
 #: The intervals between adverts at which a bench is measured.
 INTERVALS = {"failover": (1.0, 0.1, 0.01), "lateness": (0.1, 0.01)}
-#: The options that a bench heeds beside --reps.
-HEEDED = {"checks": ("seconds",), "failover": ("lanes",), "lateness": ("seconds",)}
+#: The options that a bench heeds.
+HEEDED = {
+    **dict.fromkeys(("table", "memory"), ("reps",)),
+    **dict.fromkeys(("checks", "lateness"), ("reps", "seconds")),
+    "failover": ("reps", "lanes"),
+    "fuzz": ("inputs",),
+}
 RESULTS = "bench.json"
 
 
@@ -64,12 +69,13 @@ def section(name: str, advertint: float | None, options: argparse.Namespace) -> 
             tables = failover.run(options.reps, at, options.lanes)
         case "lateness":
             tables = lateness.run(options.reps, options.seconds, at)
-        case _:
+        case "memory":
             tables = memory.run(options.reps)
+        case _:
+            tables = fuzz.run(options.inputs)
     last = tables[-1]
     ended = Table(last.title, last.head, last.rows, [*last.notes, busy])
-    words = [name, f"--reps {options.reps}"]
-    words += [f"--{option} {getattr(options, option):g}" for option in HEEDED.get(name, ())]
+    words = [name, *(f"--{option} {getattr(options, option):.9g}" for option in HEEDED[name])]
     words += [f"--advertint {at:g}"] * bool(advertint)
     where = machine("LVSD_IN_VM" in os.environ)
     return Section(called, " ".join([*words, "--write"]), where, date, [*tables[:-1], ended])
@@ -113,6 +119,9 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=10, help="of a window (%(default)s)")
     parser.add_argument(
         "--lanes", type=int, default=2, help="pairs measured at a time by failover (%(default)s)"
+    )
+    parser.add_argument(
+        "--inputs", type=int, default=1_000_000, help="of fuzz, to read (%(default)s)"
     )
     parser.add_argument(
         "--advertint", type=intervals, help="failover's and lateness' intervals, comma-separated"

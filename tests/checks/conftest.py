@@ -6,17 +6,20 @@ import asyncio
 import gc
 import os
 import ssl
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 import trustme
 
+from tests.checks import certificates
+
 
 @pytest.fixture(scope="session")
 def authority() -> trustme.CA:
     """A certificate authority of our own."""
-    return trustme.CA()
+    return certificates.authority()
 
 
 @pytest.fixture(scope="session")
@@ -28,11 +31,9 @@ def cafile(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> P
 
 
 @pytest.fixture(scope="session")
-def tls(authority: trustme.CA) -> ssl.SSLContext:
+def tls() -> ssl.SSLContext:
     """A server's context with a certificate for www.example.test and 127.0.0.1."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("www.example.test", "127.0.0.1").configure_cert(context)
-    return context
+    return certificates.server_side()
 
 
 def descriptors() -> set[str]:
@@ -46,13 +47,19 @@ def descriptors() -> set[str]:
     return found
 
 
+def awaited() -> set[str]:
+    """The threads with which Python 3.11's asyncio waits for processes, by name."""
+    return {one.name for one in threading.enumerate() if "-waitpid-" in one.name}
+
+
 @pytest.fixture
 async def no_leaks() -> AsyncIterator[None]:
-    """Fails the test when it leaves descriptors open."""
+    """Fails the test when it leaves descriptors open, or processes that nobody waited for."""
     before = descriptors()
     yield
     deadline = asyncio.get_running_loop().time() + 5
-    while leaked := descriptors() - before:
+    while leaked := (descriptors() - before) | awaited():
         gc.collect()
         assert asyncio.get_running_loop().time() < deadline, f"leaked: {leaked}"
         await asyncio.sleep(0.01)
+    await asyncio.sleep(0)  # the loop hears of the end of a process

@@ -87,7 +87,7 @@ class Kind:
     flood: tuple[bytes, bytes] = (b"", b"")
 
     def __str__(self) -> str:
-        return str(self.kind)
+        return f"{self.kind}-starttls" if self.check.starttls else str(self.kind)
 
     @property
     def limit(self) -> str:
@@ -146,6 +146,23 @@ KINDS = (
     ),
     _kind(CheckKind.SIP, scripts.sip, b"SIP/2.0 100 x\r\n", b"x: y\r\n"),
     _kind(CheckKind.SIMPLETCP, scripts.echo, b"", b"x\n", request=rb"fake\n", receive=b"^fake$"),
+)
+
+
+def _upgraded(kind: CheckKind, good: Script, **words: object) -> Kind:
+    return _kind(kind, good, b"", b"", starttls=True, timeout=2.0, **words)
+
+
+#: What goes over to TLS after a word in the clear.
+UPGRADED = (
+    _upgraded(CheckKind.FTP, scripts.ftp_tls, request=b"/file", receive=b"^a fake"),
+    _upgraded(CheckKind.SMTP, scripts.SMTP_TLS),
+    _upgraded(CheckKind.SUBMISSION, scripts.SMTP_TLS),
+    _upgraded(CheckKind.POP, scripts.POP_TLS),
+    _upgraded(CheckKind.IMAP, scripts.IMAP_TLS),
+    _upgraded(CheckKind.NNTP, scripts.NNTP_TLS),
+    _upgraded(CheckKind.LDAP, scripts.ldap_tls, login=b"cn=joe", request=b"o=x"),
+    _upgraded(CheckKind.MYSQL, scripts.mysql_tls, request=b"select 1"),
 )
 
 

@@ -7,6 +7,8 @@ import re
 import struct
 from collections.abc import Awaitable, Callable, Mapping
 
+from tests.checks import certificates
+
 Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -28,36 +30,51 @@ def answering(*pieces: bytes) -> Script:
     return script
 
 
-def lines(greeting: bytes, answers: Mapping[bytes, bytes]) -> Script:
-    """Greets, then answers each line by what it begins with; b"" closes."""
+def lines(greeting: bytes, answers: Mapping[bytes, bytes], upgrade: bytes = b"") -> Script:
+    """Greets, then answers each line by what it begins with. QUIT and its like close.
+
+    After the answer to `upgrade`, before which nothing is done that needs a login, comes TLS.
+    """
 
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(greeting)
+        safe = not upgrade
         while line := await reader.readline():
+            assert safe or not line.startswith((b"USER", b"PASS", b"a1 ", b"QUIT", b"a2 ")), line
             (answer,) = (text for start, text in answers.items() if line.startswith(start))
             writer.write(answer)
             await writer.drain()
             if line.startswith((b"QUIT", b"a2 ")):
                 return
+            if upgrade and line == upgrade:
+                await writer.start_tls(certificates.server_side())
+                safe = True
 
     return script
 
 
-SMTP = lines(
-    b"220-mail.example.test\r\n220 ESMTP\r\n",
-    {b"EHLO localhost.localdomain": b"250-hello\r\n250 8BITMIME\r\n", b"QUIT": b"221 bye\r\n"},
-)
-POP = lines(
-    b"+OK ready <1.2@mail>\r\n",
-    {b"USER joe\r\n": b"+OK\r\n", b"PASS secret\r\n": b"+OK\r\n", b"QUIT": b"+OK bye\r\n"},
-)
-IMAP = lines(
-    b"* OK IMAP4rev1 ready\r\n",
-    {
-        b'a1 LOGIN "joe" "secret"\r\n': b"* CAPABILITY IMAP4rev1\r\na1 OK done\r\n",
-        b"a2 LOGOUT": b"* BYE\r\na2 OK\r\n",
-    },
-)
+_SMTP = {
+    b"EHLO localhost.localdomain": b"250-hello\r\n250 8BITMIME\r\n",
+    b"STARTTLS\r\n": b"220 go\r\n",
+    b"QUIT": b"221 bye\r\n",
+}
+_POP = {
+    b"STLS\r\n": b"+OK go\r\n",
+    b"USER joe\r\n": b"+OK\r\n",
+    b"PASS secret\r\n": b"+OK\r\n",
+    b"QUIT": b"+OK bye\r\n",
+}
+_IMAP = {
+    b"a0 STARTTLS\r\n": b"* CAPABILITY IMAP4rev1\r\na0 OK go\r\n",
+    b'a1 LOGIN "joe" "secret"\r\n': b"* CAPABILITY IMAP4rev1\r\na1 OK done\r\n",
+    b"a2 LOGOUT": b"* BYE\r\na2 OK\r\n",
+}
+_GREETINGS = (b"220-mail.example.test\r\n220 ESMTP\r\n", b"+OK ready <1.2@mail>\r\n")
+_READY = b"* OK IMAP4rev1 ready\r\n"
+SMTP, SMTP_TLS = (lines(_GREETINGS[0], _SMTP, end) for end in (b"", b"STARTTLS\r\n"))
+POP, POP_TLS = (lines(_GREETINGS[1], _POP, end) for end in (b"", b"STLS\r\n"))
+IMAP, IMAP_TLS = (lines(_READY, _IMAP, end) for end in (b"", b"a0 STARTTLS\r\n"))
+NNTP_TLS = lines(b"201 no posting\r\n", {b"STARTTLS\r\n": b"382 go\r\n"}, b"STARTTLS\r\n")
 
 
 async def nntp(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -73,6 +90,15 @@ async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
 
 async def ftp(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """An account joe and a file, by PASV or EPSV."""
+    await _ftp(reader, writer, b"")
+
+
+async def ftp_tls(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """The same, and the login inside TLS only."""
+    await _ftp(reader, writer, b"AUTH TLS\r\n")
+
+
+async def _ftp(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, upgrade: bytes) -> None:
 
     async def transfer(_reader: asyncio.StreamReader, data: asyncio.StreamWriter) -> None:
         data.write(b"a fake file\n")
@@ -82,6 +108,7 @@ async def ftp(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Non
     passive = await asyncio.start_server(transfer, host, 0)
     port = passive.sockets[0].getsockname()[1]
     answers = {
+        b"AUTH TLS\r\n": b"234 go\r\n",
         b"USER joe\r\n": b"331-Hello\r\n 230 not yet\r\n331 password\r\n",
         b"PASS secret\r\n": b"230 in\r\n",
         b"CWD /\r\n": b"250 ok\r\n",
@@ -92,7 +119,7 @@ async def ftp(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Non
         b"QUIT\r\n": b"221 bye\r\n",
     }
     try:
-        await lines(b"220 ftp\r\n", answers)(reader, writer)
+        await lines(b"220 ftp\r\n", answers, upgrade)(reader, writer)
     finally:
         passive.close()
 
@@ -146,27 +173,54 @@ async def ldap(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
     await reader.read()
 
 
+async def ldap_tls(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """The same after StartTLS."""
+    request = await reader.read(4096)
+    assert request.endswith(b"\x77\x18\x80\x161.3.6.1.4.1.1466.20037")
+    writer.write(ldap_result(3, 0x78))
+    await writer.start_tls(certificates.server_side())
+    await ldap(reader, writer)
+
+
 def _packet(number: int, content: bytes) -> bytes:
     return len(content).to_bytes(3, "little") + bytes((number,)) + content
 
 
 async def mysql(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """A server that lets everybody in and gives one row to any query (protocol version 10)."""
-    capabilities = 0x0200 | 0x8000 | 0x80000 | 0x8 | 0x2000 | 0x20000
+    await _mysql(reader, writer, 0)
+
+
+async def mysql_tls(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """The same, and TLS is expected."""
+    await _mysql(reader, writer, 0x800)
+
+
+async def _mysql(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, more: int) -> None:
+    capabilities = 0x0200 | 0x8000 | 0x80000 | 0x8 | 0x2000 | 0x20000 | more
     low, high = capabilities & 0xFFFF, capabilities >> 16
     greeting = b"\x0a8.0.0\0" + struct.pack("<I", 7) + b"saltsalt\0"
     greeting += struct.pack("<HBHHB", low, 45, 2, high, 21) + bytes(10)
+    if more:
+        writer.transport.pause_reading()  # the client goes on to TLS without an answer
     writer.write(_packet(0, greeting + b"saltsaltsalt\0mysql_native_password\0"))
+    if more:
+        with writer.get_extra_info("socket").dup() as sock:
+            request = await asyncio.get_running_loop().sock_recv(sock, 4 + 32)
+        if request[:4] != b"\x20\0\0\1":
+            raise EOFError
+        writer.transport.resume_reading()
+        await writer.start_tls(certificates.server_side())
     await _read_packet(reader)
-    writer.write(_packet(2, b"\0\0\0\2\0\0\0"))
-    while await _read_packet(reader) is not None:
+    writer.write(_packet(3 if more else 2, b"\0\0\0\2\0\0\0"))
+    while await _read_packet(reader):
         column = b"\3def\0\0\0\1x\0\x0c" + struct.pack("<HIBHB", 63, 11, 3, 0, 0) + b"\0\0"
         end = b"\xfe\0\0\2\0"
         for number, content in enumerate((b"\1", column, end, b"\0011", end), 1):
             writer.write(_packet(number, content))
 
 
-async def _read_packet(reader: asyncio.StreamReader) -> bytes | None:
+async def _read_packet(reader: asyncio.StreamReader) -> bytes:
     head = await reader.readexactly(4)
     return await reader.readexactly(int.from_bytes(head[:3], "little"))
 
@@ -177,12 +231,23 @@ def _message(kind: bytes, content: bytes) -> bytes:
 
 async def pgsql(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """A server without TLS that lets everybody in and gives one row to any query."""
+    await _pgsql(reader, writer, b"N")
+
+
+async def pgsql_tls(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """The same with TLS."""
+    await _pgsql(reader, writer, b"S")
+
+
+async def _pgsql(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answer: bytes) -> None:
     while True:
         size, code = struct.unpack("!II", await reader.readexactly(8))
         await reader.readexactly(size - 8)
         if code == 196608:
             break
-        writer.write(b"N")
+        writer.write(answer)
+        if answer == b"S":
+            await writer.start_tls(certificates.server_side())
     writer.write(_message(b"R", struct.pack("!I", 0)))
     for name, value in ((b"server_version", b"15.0"), (b"client_encoding", b"UTF8")):
         writer.write(_message(b"S", name + b"\0" + value + b"\0"))

@@ -105,12 +105,19 @@ delay_failed_login=0
 seccomp_sandbox=NO
 isolate=NO
 isolate_network=NO
+ssl_enable=YES
+allow_anon_ssl=YES
+force_local_logins_ssl=NO
+force_local_data_ssl=NO
+rsa_cert_file=/mnt/cert.pem
+rsa_private_key_file=/mnt/key.pem
 END
 exec vsftpd /tmp/conf
 """,
     "postfix": """
 postconf -e inet_interfaces=127.0.0.1 inet_protocols=ipv4 myhostname=mail.example.test \\
-    smtpd_peername_lookup=no maillog_file=/dev/stdout mydestination= local_recipient_maps=
+    smtpd_peername_lookup=no maillog_file=/dev/stdout mydestination= local_recipient_maps= \\
+    smtpd_tls_security_level=may smtpd_tls_chain_files=/mnt/key.pem,/mnt/cert.pem
 postconf -M "FIRST/inet=FIRST inet n - n - - smtpd"
 postconf -M "SECOND/inet=SECOND inet n - n - - smtpd"
 postconf -MX smtp/inet
@@ -174,14 +181,17 @@ grant select on test.* to joe@'%';
 END
 chmod a+r /tmp/init
 exec mariadbd --no-defaults --user=daemon --datadir=/tmp/db --bind-address=127.0.0.1 --port=FIRST \\
-    --socket=/tmp/socket --pid-file=/tmp/pid --skip-name-resolve --init-file=/tmp/init
+    --socket=/tmp/socket --pid-file=/tmp/pid --skip-name-resolve --init-file=/tmp/init \\
+    --ssl-cert=/mnt/cert.pem --ssl-key=/mnt/key.pem
 """,
     "postgresql": """
 bin=$(echo /usr/lib/postgresql/*/bin)
 mkdir /tmp/pg && chown postgres /tmp/pg && echo secret >/tmp/password && chmod a+r /tmp/password
 as="setpriv --reuid=postgres --regid=postgres --clear-groups"
 $as "$bin/initdb" -D /tmp/pg -U joe -A scram-sha-256 --pwfile=/tmp/password --no-sync >/dev/null
-exec $as "$bin/postgres" -D /tmp/pg -p FIRST -h 127.0.0.1 -k /tmp/pg -F
+install -o postgres -m 600 /mnt/key.pem /tmp/pg/key.pem
+exec $as "$bin/postgres" -D /tmp/pg -p FIRST -h 127.0.0.1 -k /tmp/pg -F \\
+    --ssl=on --ssl_cert_file=/mnt/cert.pem --ssl_key_file=/tmp/pg/key.pem
 """,
     "freeradius": """
 mkdir -m 700 /tmp/radius && echo 'joe Cleartext-Password := "secret"' >/tmp/radius/users

@@ -44,10 +44,16 @@ class Case:
 
     def __str__(self) -> str:
         over = "-udp" if self.words.get("protocol") is UDP else ""
-        return f"{self.kind}{over}"
+        return f"{self.kind}{over}{'-starttls' * ('starttls' in self.words)}"
+
+    def upgraded(self) -> Case:
+        """The same check inside TLS, on the port of the one in the clear."""
+        wrong = ({"virtualhost": b"other.test"}, "certificate not accepted")
+        words = {**self.words, **_TLS, "starttls": True}
+        return replace(self, words=words, wrong=(*self.wrong, wrong))
 
 
-CASES = (
+PLAIN = (
     Case(
         "nginx",
         CheckKind.HTTP,
@@ -160,6 +166,11 @@ CASES = (
         (({"receive": b"three"}, "answer does not match"),),
     ),
 )
+
+
+#: Services whose server here has a certificate.
+UPGRADES = ("ftp", "imap", "ldap", "mysql", "pgsql", "pop", "smtp", "submission")
+CASES = (*PLAIN, *(case.upgraded() for case in PLAIN if case.kind in UPGRADES))
 
 
 @pytest.fixture(scope="session")

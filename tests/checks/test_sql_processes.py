@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import ssl
 from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-from lvsd.checks import question
+from lvsd.checks import oracle_query, pgsql_query, question
 from lvsd.checks.engine import Engine
 from lvsd.checks.oracle_query import failure
 from lvsd.checks.probe import LocalFault
+from lvsd.checks.sql_process import _verdict
 from lvsd.core.model import Check, CheckKind
 from tests.checks import scripts
 from tests.checks.kinds import (
@@ -54,6 +57,61 @@ async def test_a_good_server_passes(host: str) -> None:
     async with server(scripts.pgsql, host=host) as port:
         result = await ask(replace(check, port=port))
     assert result.passed, result.reason
+
+
+async def test_a_pgsql_server_is_asked_inside_tls_on_request(cafile: Path) -> None:
+    check = replace(ORACLE, kind=CheckKind.PGSQL, starttls=True)
+    async with server(scripts.pgsql_tls) as port:
+        check = replace(check, port=port)
+        plain = await ask(check)
+        unknown = await ask(replace(check, verify=True))
+        trusting = replace(check, verify=True, cafile=str(cafile))
+        known = await ask(trusting)
+        named = await ask(replace(trusting, virtualhost=b"www.example.test"))
+        other = await ask(replace(trusting, virtualhost=b"other.example.test"))
+    assert plain.passed, plain.reason
+    assert unknown.reason == "certificate not accepted: unable to get local issuer certificate"
+    assert known.passed, known.reason
+    assert named.passed, named.reason
+    assert "certificate is not valid for 'other.example.test'" in other.reason
+
+
+async def test_a_pgsql_server_without_tls_fails_where_it_is_asked_for() -> None:
+    check = replace(ORACLE, kind=CheckKind.PGSQL, starttls=True)
+    async with server(scripts.pgsql) as port:
+        result = await ask(replace(check, port=port))
+    assert (result.passed, result.reason) == (False, "the server offers no TLS")
+
+
+async def test_an_oracle_certificate_is_verified_on_request(
+    cafile: Path, tls: ssl.SSLContext
+) -> None:
+    async with server(pouring(KIND, b""), tls=tls) as port:
+        check = replace(ORACLE, port=port, starttls=True, verify=True)
+        unknown = await ask(check)
+        trusting = replace(check, cafile=str(cafile))
+        other = await ask(replace(trusting, virtualhost=b"other.example.test"))
+        ended = [
+            await ask(one) for one in (trusting, replace(trusting, virtualhost=b"www.example.test"))
+        ]
+        ended.append(await ask(replace(check, verify=False)))
+    assert unknown.reason == "certificate not accepted: unable to get local issuer certificate"
+    assert "certificate is not valid for 'other.example.test'" in other.reason
+    assert [one.reason for one in ended] == ["connection closed early"] * 3  # all but its question
+
+
+@both
+async def test_a_missing_cafile_is_our_fault(check: Check, tmp_path: Path) -> None:
+    gone = replace(check, starttls=True, verify=True, cafile=str(tmp_path / "gone.pem"))
+    assert isinstance(question(gone), LocalFault)
+
+
+@pytest.mark.parametrize("program", [oracle_query, pgsql_query], ids=["oracle", "pgsql"])
+def test_a_cafile_that_vanished_condemns_nobody(program: ModuleType) -> None:
+    said = program.answer({"tls": {"verify": True, "cafile": "/no/such", "name": "x"}})
+    assert said.startswith("local cafile cannot be used: ")
+    with pytest.raises(LocalFault, match="cafile cannot be used"):
+        _verdict(said.encode())
 
 
 @both

@@ -11,6 +11,7 @@ from lvsd.core.model import Actions, Alert, MailServer, Moment
 
 from .conftest import Load
 
+MAIL = "emailalert=a@example.org\nsmtp=mail.example.org\n"
 BLOCK = "virtual=192.0.2.1:80\n\treal=192.0.2.4:80 gate\n\tchecktype=connect\n"
 
 
@@ -114,24 +115,73 @@ def test_a_program_that_is_not_there_is_a_warning(load_text: Load) -> None:
 def test_a_login_at_the_mail_server_has_a_password(load_text: Load, tmp_path: Path) -> None:
     (tmp_path / "secret").touch(0o600)
     with pytest.raises(ConfigError, match="smtplogin needs smtppasswdfile"):
-        load_text(f"emailalert=a@example.org\nsmtplogin=lb\n{BLOCK}")
+        load_text(f"{MAIL}smtplogin=lb\n{BLOCK}")
 
-    text = f"emailalert=a@example.org\nsmtppasswdfile={tmp_path}/secret\n{BLOCK}"
+    text = f"{MAIL}smtppasswdfile={tmp_path}/secret\n{BLOCK}"
     assert "means nothing without smtplogin" in "".join(load_text(text).warnings)
 
 
 def test_a_password_in_clear_is_warned_of(load_text: Load, tmp_path: Path) -> None:
     (tmp_path / "secret").touch(0o600)
-    text = f"emailalert=a@example.org\nsmtplogin=lb\nsmtppasswdfile={tmp_path}/secret\n{BLOCK}"
+    text = f"{MAIL}smtplogin=lb\nsmtppasswdfile={tmp_path}/secret\n{BLOCK}"
 
     assert "crosses the network in clear" in "".join(load_text(text).warnings)
     assert "in clear" not in "".join(load_text(f"smtptls=tls\n{text}").warnings)
+
+
+def test_words_about_a_mail_server_mean_nothing_without_one(load_text: Load) -> None:
+    config = load_text(f"emailalert=a@example.org\nsmtptls=tls\n{BLOCK}")
+
+    assert "smtptls has no effect without smtp=" in "".join(config.warnings)
+    assert config.virtuals[0].actions.alert == Alert(("a@example.org",))
+    assert load_text(render(config)) == config
 
 
 def test_quotes_around_the_name_alone_belong_to_the_sender(load_text: Load) -> None:
     found = actions(load_text, 'emailalert=a@example.org\nemailalertfrom="LB" <lb@example.org>')
     assert found.alert is not None
     assert found.alert.sender == '"LB" <lb@example.org>'
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        'emailalert="#1@example.org o\'x@example.org"',
+        "emailalert=a@example.org\nemailalertfrom=LB #1 <lb@example.org>",
+        'emailalert=a@example.org\nemailalertfrom="LB – #1" <lb@example.org>',
+        'emailalert=a@example.org\nemailalertfrom="Bär – #1"',
+        f'{MAIL}smtplogin="lb#1"\nsmtppasswdfile=PRIVATE',
+    ],
+)
+def test_a_hash_in_a_mails_words_survives_the_normal_form(
+    load_text: Load, lines: str, tmp_path: Path
+) -> None:
+    (tmp_path / "secret").touch(0o600)
+    config = load_text(f"{lines.replace('PRIVATE', f'{tmp_path}/secret')}\n{BLOCK}")
+    assert "#1" in str(config.virtuals[0].actions.alert)
+    assert load_text(render(config)) == config
+
+
+def test_a_hash_beside_quotes_is_refused_in_a_sender(load_text: Load) -> None:
+    with pytest.raises(ConfigError, match="a # stands between them"):
+        load_text(f'emailalert=a@example.org\nemailalertfrom="LB" #1\n{BLOCK}')
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ('"/bin/echo a")', ("/bin/echo a)",)),
+        ("/bin/echo \"a#b\" 'c d'", ("/bin/echo", "a#b", "c d")),
+        ("/bin/echo it\\'s", ("/bin/echo", "it's")),
+        ("/bin/it\\'s", ("/bin/it's",)),
+    ],
+)
+def test_the_words_of_a_command_survive_the_normal_form(
+    load_text: Load, value: str, words: tuple[str, ...]
+) -> None:
+    config = load_text(f"callback={value}\nfallbackcommand={value}\n{BLOCK}")
+    assert config.callback == config.virtuals[0].actions.fallbackcommand == words
+    assert load_text(render(config)) == config
 
 
 def test_the_normal_form_reads_back_the_same(load_text: Load, tmp_path: Path) -> None:

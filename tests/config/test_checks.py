@@ -62,6 +62,41 @@ def test_what_a_service_does_not_use_is_told_and_left_out(load_text, service):
         assert any(f"{name} has no effect in a check of {service}" in line for line in told)
 
 
+STARTTLS = [name for name, known in SERVICES.items() if "starttls" in known.uses]
+starttls_service = pytest.mark.parametrize("service", STARTTLS)
+
+
+@starttls_service
+def test_a_service_in_the_clear_is_asked_for_tls_on_request(load_text, service):
+    text = f"{NEEDS.get(service, '')}service={service}\n\tvirtualhost=h.example\n\t"
+    plain, tls = check(load_text, text), check(load_text, text + "starttls=yes")
+    assert (plain.starttls, plain.virtualhost) == (False, b"")
+    assert (tls.starttls, tls.verify, tls.virtualhost) == (True, False, b"h.example")
+    told = [" ".join(warnings(load_text, text + more)) for more in ("", "starttls=yes")]
+    assert "virtualhost has no effect without starttls=yes" in told[0]
+    assert f"certificates of {service} checks are not verified" in told[1]
+    assert "virtualhost has no effect" not in told[1]
+
+
+@starttls_service
+def test_to_verify_means_starttls(load_text, service, tmp_path):
+    (tmp_path / "ca").touch()
+    text = f"{NEEDS.get(service, '')}service={service}\n\tverify=yes\n\tcafile={tmp_path}/ca\n\t"
+    made = check(load_text, text)
+    assert (made.starttls, made.verify, made.cafile) == (True, True, f"{tmp_path}/ca")
+    assert not warnings(load_text, text)
+    config = load_text(block(text))
+    assert load_text(render(config)) == config
+    with pytest.raises(ConfigError, match="verify=yes needs TLS, which starttls=no forbids"):
+        load_text(block(text + "starttls=no"))
+
+
+def test_what_is_inside_tls_already_is_not_asked_for_it(load_text):
+    text = "service=https\n\tstarttls=yes"
+    assert not check(load_text, text).starttls
+    assert "starttls has no effect in a check of https" in " ".join(warnings(load_text, text))
+
+
 @pytest.mark.parametrize("service", SERVICES)
 def test_the_normal_form_of_every_service_loads_back(load_text, service):
     text = f"{NEEDS.get(service, '')}service={service}"

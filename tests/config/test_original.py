@@ -46,6 +46,10 @@ def told(text: str) -> list[str]:
             "count each failure more than once: 192.0.2.4:80",
         ),
         (f"checktimeout=7\n{BLOCK}\treal=192.0.2.5:80 gate\n", "a pass takes 14 s"),
+        (
+            f'{BLOCK}\tfallbackcommand=/bin/echo "#1"\n',
+            "t.cf:4:18: ldirectord: it cuts this at the #",
+        ),
         (f"{BLOCK}\trise=2\n", "t.cf:4:2: ldirectord: it refuses the whole file here"),
     ],
 )

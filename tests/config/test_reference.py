@@ -21,6 +21,14 @@ def test_the_reference_is_up_to_date():
     assert path.read_text() == reference(), "run the tests once with LVSD_REWRITE=1"
 
 
+def test_no_cell_of_the_reference_is_empty():
+    lines = [line for line in reference().splitlines() if line.startswith("|")]
+    cells = [re.split(r"(?<!\\)\|", line)[1:-1] for line in lines]
+    assert len(cells) > len(TABLE)
+    assert {len(row) for row in cells} == {5}
+    assert all(cell.strip() for row in cells for cell in row)
+
+
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: f"{row.name}-{'-'.join(row.scopes)}")
 def test_every_directive_has_a_parser_and_a_meaning(row):
     assert row.kind in PARSERS

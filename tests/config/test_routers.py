@@ -131,6 +131,7 @@ def test_values_per_node(load_text):
         ("authtype=AH", "not supported"),
         ("address=2001:db8::1", "write excludedaddress=2001:db8::1"),
         ("address=192.168.1.300", "is no address"),
+        ("address=/24", "is no address"),
         ("address=192.168.1.2/33", "/33 is no length"),
         ("address=192.168.1.2 devv eth0", 'did you mean "dev"?'),
         ("address=192.168.1.2 dev", "dev has no value"),

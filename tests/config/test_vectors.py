@@ -331,7 +331,7 @@ def test_fallbacks_that_load(load_text, value, key, forwarding, where):
     assert (str(fallback.key), fallback.forwarding, fallback.weight) == (key, forwarding, 1)
 
 
-@pytest.mark.parametrize("value", ["", "127.0.0.1 80", "127.0.0.1 gate extra", "[::1]:80"])
+@pytest.mark.parametrize("value", ["", '"', "127.0.0.1 80", "127.0.0.1 gate extra", "[::1]:80"])
 def test_fallbacks_that_are_refused(load_text, value):
     assert len(errors(load_text, f"{BLOCK}{REAL}\tfallback={value}\n")) == 1
 
