@@ -25,7 +25,8 @@ from lvsd.core.vrrp import (
     relief_timeout,
 )
 from lvsd.daemon.applier import VipApplier
-from lvsd.daemon.guard import Guard, Packet, Remain, Ward
+from lvsd.daemon.farewell import Packet, Remain, Ward
+from lvsd.daemon.guard import Guard
 from lvsd.daemon.screen import Screen
 from lvsd.daemon.vmacs import Vmacs
 from lvsd.linux import bpf
