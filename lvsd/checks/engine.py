@@ -165,6 +165,11 @@ class Engine:
         self._arm(self.loop.time(), 0.0)
 
     @property
+    def asked(self) -> int:
+        """How many checks there are."""
+        return len(self._schedule)
+
+    @property
     def watching(self) -> int:
         """How many watch connections stand."""
         return self._watches.standing

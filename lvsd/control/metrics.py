@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from lvsd.control.status import RealStatus, RouterStatus, Status, VirtualStatus
+from lvsd.control.status import ChecksStatus, RealStatus, RouterStatus, Status, VirtualStatus
 
 CONTENT_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
@@ -48,6 +48,7 @@ def render(status: Status) -> str:
     """The whole exposition, ending with `# EOF`."""
     families = [
         *_daemon(status),
+        *_checks(status.checks),
         *_routers(status.vrrp),
         *_virtuals(status.virtuals),
         *_reals(status.virtuals),
@@ -70,6 +71,25 @@ def _daemon(status: Status) -> list[Family]:
     if status.config.loaded is not None:
         loaded.add({}, status.config.loaded)
     return [build, start, config, loaded]
+
+
+def _checks(checks: ChecksStatus) -> list[Family]:
+    asked = Family("lvsd_checks", "gauge", "Distinct health checks.")
+    asked.add({}, checks.asked)
+    finished = Family("lvsd_checks_finished", "counter", "Checks that came to a verdict.")
+    finished.add({}, checks.finished)
+    local = Family("lvsd_checks_local_errors", "counter", "Checks this host could not make.")
+    local.add({}, checks.local_errors)
+    late = Family(
+        "lvsd_checks_lateness_seconds",
+        "gauge",
+        "By how much checks have lately started late at most.",
+        "seconds",
+    )
+    late.add({}, checks.lateness)
+    watching = Family("lvsd_watch_connections", "gauge", "Watch connections that stand.")
+    watching.add({}, checks.watching)
+    return [asked, finished, local, late, watching]
 
 
 def _routers(routers: Iterable[RouterStatus]) -> list[Family]:

@@ -139,6 +139,21 @@ class TableStatus(msgspec.Struct, frozen=True, kw_only=True):
     kind: str = "kernel"
 
 
+class ChecksStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The checks as work: how many, and how well this host keeps up with them.
+
+    `asked` distinct checks are made (one may serve several real servers), `finished` runs have come
+    to a verdict, `local_errors` could not be made for want of something here. `lateness` is by how
+    much, in seconds, checks have lately started late at most. `watching` watch connections stand.
+    """
+
+    asked: int = 0
+    finished: int = 0
+    local_errors: int = 0
+    lateness: float = 0.0
+    watching: int = 0
+
+
 class Status(msgspec.Struct, frozen=True, kw_only=True):
     """Everything at a glance: the document of `GET /v1/status`.
 
@@ -155,6 +170,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     virtuals: list[VirtualStatus] = []
     syncdaemons: list[SyncDaemonStatus] = []
     table: TableStatus = TableStatus()
+    checks: ChecksStatus = ChecksStatus()
     director: str = "up"
     notes: list[str] = []
 

@@ -65,6 +65,7 @@ class Desk:
             virtuals=view.virtuals(),
             syncdaemons=sync_status(child.settings.threads if child.settings else ()),
             table=table_status(child.applier, child.director, child.options.table, child.info),
+            checks=child.verdicts.status(),
             notes=[*child.verdicts.notes(), *child.store.notes()],
         )
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 
 from lvsd import log
 from lvsd.checks.engine import Engine, Result
+from lvsd.control.status import ChecksStatus
 from lvsd.core.happenings import CheckFinished, ChecksFinished
 from lvsd.core.model import Check, IPAddress
 from lvsd.linux.neighbours import Neighbours
@@ -81,6 +82,17 @@ class Verdicts:
         if self._loop.time() - self._hampered_at >= COMPLAINT_INTERVAL:
             return []
         return [f"checks could not be made on this host: {self.engine.local_reason}"]
+
+    def status(self) -> ChecksStatus:
+        """The work of checking, for the status."""
+        engine = self.engine
+        return ChecksStatus(
+            asked=engine.asked,
+            finished=engine.finished,
+            local_errors=engine.local_errors,
+            lateness=engine.lateness,
+            watching=engine.watching,
+        )
 
     def _listen(self) -> None:
         try:
