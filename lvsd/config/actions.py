@@ -41,8 +41,8 @@ class Reader:
             fallbackcommand=self._value(section, "fallbackcommand", self._command, ()),
             monitorfile=section.value("monitorfile", ""),
             alert=self._alert(section),
-            servicename=section.value("servicename", ""),
-            comment=section.value("comment", ""),
+            servicename=_legible(section.value("servicename", "")),
+            comment=_legible(section.value("comment", "")),
         )
 
     def callback(self) -> tuple[str, ...]:
@@ -206,6 +206,11 @@ def _private(path: str) -> str:
     if mode & 0o077:
         raise BadValue(f"{path} holds a password: only its owner may read it (chmod 600)")
     return path
+
+
+def _legible(text: str) -> str:
+    """With U+FFFD in the place of each byte that was no UTF-8: it is to be mailed."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _shown(text: str) -> str:

@@ -99,6 +99,8 @@ def _diagnostic(place: Place, severity: str, text: str) -> Diagnostic:
 
 def _printable(text: str) -> str:
     """Without control characters and lone surrogates, so that any terminal can show it."""
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 

@@ -143,6 +143,13 @@ def test_quotes_around_the_name_alone_belong_to_the_sender(load_text: Load) -> N
     assert found.alert.sender == '"LB" <lb@example.org>'
 
 
+def test_a_remark_that_is_no_utf8_can_be_mailed_all_the_same(load_text: Load) -> None:
+    config = load_text(BLOCK.encode() + b"\tcomment=caf\xe9\n\tservicename=\xff\n")
+    does = config.virtuals[0].actions
+    assert (does.comment, does.servicename) == ("caf\ufffd", "\ufffd")
+    assert load_text(render(config).encode()) == config
+
+
 @pytest.mark.parametrize(
     "lines",
     [
