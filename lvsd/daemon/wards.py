@@ -29,7 +29,8 @@ from lvsd.daemon.guard import Guard, Packet, Remain, Ward
 from lvsd.daemon.screen import Screen
 from lvsd.daemon.vmacs import Vmacs
 from lvsd.linux import bpf
-from lvsd.linux.link import Interface, Links
+from lvsd.linux.interface import Interface
+from lvsd.linux.link import Links
 
 
 class Wards:
