@@ -72,7 +72,7 @@ LIBRARIES = {
 
 #: Modules of the main process, and what none of them may reach.
 MAIN = ("lvsd.daemon.guard", "lvsd.daemon.vrrp")
-NOT_IN_MAIN = ("lvsd.config", "lvsd.checks", "lvsd.control", "aiohttp")
+NOT_IN_MAIN = ("lvsd.config", "lvsd.checks", "lvsd.control", "aiohttp", "pyroute2")
 
 
 def name_of(path: Path) -> str:

@@ -98,7 +98,7 @@ async def _read_kernel() -> tuple[Table, frozenset[IPAddress]]:
     """The table and the addresses of this host. Raises KernelError."""
     kernel = await Ipvs.open()
     try:
-        return await kernel.read_table(), await local_addresses()
+        return await kernel.read_table(), local_addresses()
     finally:
         kernel.close()
 

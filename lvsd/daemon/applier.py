@@ -29,7 +29,8 @@ from lvsd.core.vrrp import (
 )
 from lvsd.daemon.paths import Paths
 from lvsd.linux import rtnl
-from lvsd.linux.link import BoundAddress, Links
+from lvsd.linux.interface import BoundAddress
+from lvsd.linux.link import Links
 from lvsd.linux.rtnl import AddressRequest, AddressSocket
 
 #: Seconds until a refused change is tried again; doubled up to the second.

@@ -146,7 +146,7 @@ class Configuration:
         self._log_to(config)
         child.aftermath.follow(old, config)
         await self._adopt(config)
-        child.feed(LocalAddresses(await self._local(config)))
+        child.feed(LocalAddresses(self._local(config)))
         await child.load(config)
         await child.keeper.save_manifest()
         child.verdicts.follow(checks(config), watched(config))
@@ -189,12 +189,12 @@ class Configuration:
             reason = (error.strerror if isinstance(error, OSError) else "") or str(error)
             log.get().error("state_lost", path=config.logfile, error=reason)
 
-    async def _local(self, config: Config) -> frozenset[IPAddress]:
+    def _local(self, config: Config) -> frozenset[IPAddress]:
         if not config.routers or not config.virtuals:
             return frozenset()
         vips = {vip.address for r in config.routers for vip in (*r.addresses, *r.excluded)}
         try:
-            return await local_addresses() - vips
+            return local_addresses() - vips
         except KernelError as error:
             log.get().error("table_failed", error=str(error))
             return self._child.director.local

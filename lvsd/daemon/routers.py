@@ -50,7 +50,8 @@ from lvsd.daemon.screen import Screen
 from lvsd.daemon.surroundings import Surroundings, interfaces_of, vips_of
 from lvsd.daemon.vmacs import Vmacs
 from lvsd.daemon.wards import Wards
-from lvsd.linux.link import BoundAddress, Links
+from lvsd.linux.interface import BoundAddress
+from lvsd.linux.link import Links
 from lvsd.linux.route import RouteSocket
 from lvsd.linux.timer import DeadlineTimer
 from lvsd.linux.wire import BATCH

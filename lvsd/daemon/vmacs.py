@@ -20,7 +20,8 @@ from lvsd.core.model import RouterConfig
 from lvsd.core.packet import virtual_mac
 from lvsd.core.vrrp import Event, Key, VmacChanged
 from lvsd.linux import KernelError, macvlan
-from lvsd.linux.link import Interface, Links
+from lvsd.linux.interface import Interface
+from lvsd.linux.link import Links
 from lvsd.linux.rtnl import AddressSocket
 
 #: Macvlans made in one turn of the loop; each takes a millisecond.

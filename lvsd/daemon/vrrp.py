@@ -122,7 +122,7 @@ class Main:
         self._child = Child(self._options, self._runtime.listener.fileno(), self, self._since)
         self._diary = Diary(self._child.send)
         try:
-            await self._routers.links.read()
+            self._routers.links.read()
         except OSError as error:
             print(f"lvsd: cannot read the interfaces: {error}", file=sys.stderr)
             self._guard.release()

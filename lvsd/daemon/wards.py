@@ -30,7 +30,8 @@ from lvsd.daemon.guard import Guard
 from lvsd.daemon.screen import Screen
 from lvsd.daemon.vmacs import Vmacs
 from lvsd.linux import bpf
-from lvsd.linux.link import Interface, Links
+from lvsd.linux.interface import Interface
+from lvsd.linux.link import Links
 
 
 class Wards:

@@ -1,70 +1,36 @@
 """Interfaces and addresses as the kernel has them, followed through rtnetlink events.
 
-Asking (pyroute2) and listening (`monitor`) are two sockets: one bound to event groups must never
+Asking (`rtnl`) and listening (`monitor`) are two sockets: one bound to event groups must never
 carry requests, because replies are matched by sequence number only and notifications carry the
 requester's. Whatever goes wrong with the event socket (an overrun, above all) has one answer:
-close both, open new ones, dump everything again. The listener is told after each change and
+open a new one, dump everything again. The listener is told after each change and
 after each fresh dump; it reads the present state from here and never from the event.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ipaddress
+import contextlib
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
-
-from pyroute2 import AsyncIPRoute
-from pyroute2.netlink.exceptions import NetlinkError
+from typing import Protocol
 
 from lvsd.core import packet
 from lvsd.core.model import Family, IPAddress
+from lvsd.linux.interface import (
+    BoundAddress,
+    Interface,
+    address_messages,
+    interface_messages,
+    read_address,
+    read_interface,
+)
 from lvsd.linux.monitor import DELADDR, DELLINK, NEWADDR, NEWLINK, Monitor
-from lvsd.linux.rtnl import FOREVER, PROTOCOL_VRRP
+from lvsd.linux.rtnl import PROTOCOL_VRRP, AddressSocket
 
-_IFF_UP, _IFF_RUNNING, _IFF_NOARP = 0x1, 0x40, 0x80
 _IFA_F_DADFAILED, _IFA_F_TENTATIVE = 0x08, 0x40
 _SCOPE_HOST = 254
 #: Seconds before a broken monitor is opened again, doubled up to the second.
 _REOPEN_DELAY, _REOPEN_DELAY_MAX = 0.05, 5.0
-#: Seconds one dump may take.
-_DUMP_TIMEOUT = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class BoundAddress:
-    """One address of one interface. `permanent` means an infinite valid lifetime."""
-
-    address: IPAddress
-    prefixlen: int
-    scope: int
-    flags: int
-    protocol: int
-    permanent: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Interface:
-    """One interface. `up` means administratively up with a carrier; `arp` that it resolves.
-
-    `master` is the index of the bridge, bond or VRF it belongs to, 0 for none. `table` is the
-    routing table where it is a VRF itself, else 0. `raised` is administratively up alone. `kind`
-    is the kernel's (`macvlan`), "" for hardware; `mode` a macvlan's. `parent` is the index of the
-    interface below, 0 for none.
-    """
-
-    name: str
-    index: int
-    mac: bytes
-    up: bool
-    arp: bool
-    master: int = 0
-    table: int = 0
-    raised: bool = False
-    kind: str = ""
-    mode: str = ""
-    parent: int = 0
 
 
 class Listener(Protocol):
@@ -98,11 +64,10 @@ class Links:
         #: The same by address alone; with several prefix lengths, the one seen last.
         self._found: dict[tuple[int, IPAddress], BoundAddress] = {}
         self._monitor: Monitor | None = None
-        self._requests: AsyncIPRoute | None = None
         self._readable = asyncio.Event()
         #: The error that `catch_up` met, for `watch` to deal with.
         self._overrun: OSError | None = None
-        self._followers: Mapping[int, Callable[[Any], Iterable[str]]] = {
+        self._followers: Mapping[int, Callable[[bytes], Iterable[str]]] = {
             NEWLINK: self._link_added,
             DELLINK: self._link_removed,
             NEWADDR: self._address_added,
@@ -168,22 +133,15 @@ class Links:
         except OSError:
             return False
 
-    async def read(self) -> None:
-        """Open both sockets and dump. Raises OSError."""
-        try:
-            await self._read()
-        except NetlinkError as error:
-            raise OSError(error.code, str(error)) from error
-
-    async def _read(self) -> None:
+    def read(self) -> None:
+        """Listen, and dump what there is. Raises OSError."""
         self.close()
         self._overrun = None
         # Events first, dump second: a change in between is seen twice rather than never.
         self._monitor = Monitor()
-        self._requests = AsyncIPRoute()
-        async with asyncio.timeout(_DUMP_TIMEOUT):
-            links = [m async for m in await self._requests.get_links()]
-            addresses = [m async for m in await self._requests.get_addr()]
+        with contextlib.closing(AddressSocket()) as requests:
+            links = [*interface_messages(requests)]
+            addresses = [*address_messages(requests)]
         self._interfaces, self._index, self._addresses, self._found = {}, {}, {}, {}
         for message in links:
             self._link_added(message)
@@ -197,11 +155,11 @@ class Links:
         while True:
             try:
                 if self._monitor is None:
-                    await self.read()
+                    self.read()
                     self._listener.links_dumped()
                     delay = _REOPEN_DELAY
                 await self._follow()
-            except (OSError, NetlinkError) as error:
+            except OSError as error:
                 self.close()
                 self._listener.monitor_lost(str(error))
                 await asyncio.sleep(delay)
@@ -212,18 +170,17 @@ class Links:
         if self._monitor is None or self._overrun is not None:
             return
         try:
-            for message in self._monitor.receive():
-                self._take(message)
+            for kind, message in self._monitor.receive():
+                self._take(kind, message)
         except OSError as error:
             self._overrun = error
             self._readable.set()
 
     def close(self) -> None:
-        """Give both sockets back."""
-        for opened in (self._monitor, self._requests):
-            if opened is not None:
-                opened.close()
-        self._monitor = self._requests = None
+        """Give the event socket back."""
+        if self._monitor is not None:
+            self._monitor.close()
+        self._monitor = None
 
     async def _follow(self) -> None:
         monitor, loop = self._monitor, asyncio.get_running_loop()
@@ -237,122 +194,75 @@ class Links:
                 readable.clear()
                 if self._overrun is not None:
                     raise self._overrun
-                for message in monitor.receive():
-                    self._take(message)
+                for kind, message in monitor.receive():
+                    self._take(kind, message)
         finally:
             loop.remove_reader(descriptor)
 
-    def _take(self, message: Any) -> None:
-        follow = self._followers.get(message["header"]["type"])
+    def _take(self, kind: int, message: bytes) -> None:
+        follow = self._followers.get(kind)
         names = () if follow is None else follow(message)
         for name in names:
             self._listener.interface_changed(name)
 
-    def _link_added(self, message: Any) -> Iterable[str]:
-        if message.get("family", 0) != 0:  # bridge port notices come with AF_BRIDGE
+    def _link_added(self, message: bytes) -> Iterable[str]:
+        added = read_interface(message)
+        if added is None:
             return ()
-        index, name, flags = message["index"], message.get("ifname"), message["flags"]
-        if name is None:
-            return ()
-        interface = Interface(
-            name=name,
-            index=index,
-            mac=_mac(message.get("address")),
-            up=bool(flags & _IFF_UP) and bool(flags & _IFF_RUNNING),
-            arp=not flags & _IFF_NOARP,
-            master=message.get("master") or 0,
-            table=_vrf_table(message.get("linkinfo")),
-            raised=bool(flags & _IFF_UP),
-            kind=message.get(("linkinfo", "kind")) or "",
-            mode=message.get(("linkinfo", "data", "macvlan_mode")) or "",
-            parent=message.get("link") or 0,
-        )
+        index, name = added.index, added.name
         old = self._interfaces.get(index)
-        if old == interface:
+        if old == added:
             return ()
         if old is not None and old.name != name and self._index.get(old.name) == index:
             del self._index[old.name]
-        self._interfaces[index] = interface
+        self._interfaces[index] = added
         self._index[name] = index
         return {name} if old is None else {name, old.name}
 
-    def _link_removed(self, message: Any) -> Iterable[str]:
-        if message.get("family", 0) != 0:
+    def _link_removed(self, message: bytes) -> Iterable[str]:
+        removed = read_interface(message)
+        if removed is None:
             return ()
-        interface = self._interfaces.pop(message["index"], None)
-        for address, _ in self._addresses.pop(message["index"], {}):
-            self._found.pop((message["index"], address), None)
-        if interface is None:
+        known = self._interfaces.pop(removed.index, None)
+        for address, _ in self._addresses.pop(removed.index, {}):
+            self._found.pop((removed.index, address), None)
+        if known is None:
             return ()
-        if self._index.get(interface.name) == interface.index:
-            del self._index[interface.name]
-        return (interface.name,)
+        if self._index.get(known.name) == known.index:
+            del self._index[known.name]
+        return (known.name,)
 
-    def _address_added(self, message: Any) -> Iterable[str]:
-        entry = _bound(message)
-        if entry is None:
+    def _address_added(self, message: bytes) -> Iterable[str]:
+        told = read_address(message)
+        if told is None:
             return ()
-        mine = self._addresses.setdefault(message["index"], {})
+        index, entry = told
+        mine = self._addresses.setdefault(index, {})
         key = (entry.address, entry.prefixlen)
         if mine.get(key) == entry:  # a refreshed lease changes nothing
             return ()
         mine[key] = entry
-        self._found[message["index"], entry.address] = entry
-        names = self._names(message)
+        self._found[index, entry.address] = entry
+        names = self._names(index)
         for name in names:
             self._listener.address_changed(name, entry)
         return names
 
-    def _address_removed(self, message: Any) -> Iterable[str]:
-        entry = _bound(message)
-        if entry is None:
+    def _address_removed(self, message: bytes) -> Iterable[str]:
+        told = read_address(message)
+        if told is None:
             return ()
-        index = message["index"]
+        index, entry = told
         mine = self._addresses.get(index, {})
         mine.pop((entry.address, entry.prefixlen), None)
         self._found.pop((index, entry.address), None)
         for other in [e for e in mine.values() if e.address == entry.address]:
             self._found[index, other.address] = other
-        names = self._names(message)
+        names = self._names(index)
         for name in names:
             self._listener.address_removed(name, entry.address)
         return names
 
-    def _names(self, message: Any) -> tuple[str, ...]:
-        interface = self._interfaces.get(message["index"])
+    def _names(self, index: int) -> tuple[str, ...]:
+        interface = self._interfaces.get(index)
         return () if interface is None else (interface.name,)
-
-
-def _bound(message: Any) -> BoundAddress | None:
-    # IPv4 point-to-point addresses have their peer under IFA_ADDRESS, our end under IFA_LOCAL.
-    text = message.get("local") or message.get("address")
-    if text is None:
-        return None
-    lifetimes: Mapping[str, int] = message.get("cacheinfo") or {}
-    return BoundAddress(
-        address=ipaddress.ip_address(text),
-        prefixlen=message["prefixlen"],
-        scope=message["scope"],
-        flags=message["flags"],
-        protocol=_protocol(message.get("proto")),
-        permanent=lifetimes.get("ifa_valid", FOREVER) == FOREVER,
-    )
-
-
-def _protocol(value: Any) -> int:
-    if isinstance(value, bytes):
-        return value[0] if value else 0
-    return int(value or 0)
-
-
-def _vrf_table(linkinfo: Any) -> int:
-    if linkinfo is None or linkinfo.get("kind") != "vrf":
-        return 0
-    return int((linkinfo.get("data") or {}).get("vrf_table") or 0)
-
-
-def _mac(text: str | None) -> bytes:
-    try:
-        return bytes.fromhex((text or "").replace(":", ""))
-    except ValueError:
-        return b""

@@ -3,37 +3,27 @@ its interfaces by name."""
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import socket
-from ipaddress import ip_address
-
-from pyroute2 import AsyncIPRoute
-from pyroute2.netlink.exceptions import NetlinkError
 
 from lvsd.core.model import IPAddress
 from lvsd.linux import KernelError
-from lvsd.linux.rtnl import PROTOCOL_VRRP
+from lvsd.linux.interface import address_messages, read_address
+from lvsd.linux.rtnl import PROTOCOL_VRRP, AddressSocket
 
-_TIME_LIMIT = 5.0
 
-
-async def local_addresses() -> frozenset[IPAddress]:
+def local_addresses() -> frozenset[IPAddress]:
     """Every address of every interface, without those that a VRRP daemon installed.
 
     Raises KernelError when the kernel does not answer.
     """
     try:
-        async with asyncio.timeout(_TIME_LIMIT), AsyncIPRoute() as ipr:
-            messages = [message async for message in await ipr.get_addr()]
-    except (OSError, NetlinkError, TimeoutError) as error:
-        number = getattr(error, "errno", None) or getattr(error, "code", None) or 0
-        raise KernelError(int(number), f"ip address show: {error}") from error
-    found = (
-        message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")
-        for message in messages
-        if message.get_attr("IFA_PROTO") != PROTOCOL_VRRP
-    )
-    return frozenset(ip_address(text) for text in found if text)
+        with contextlib.closing(AddressSocket()) as kernel:
+            told = [read_address(message) for message in address_messages(kernel)]
+    except OSError as error:
+        raise KernelError(error.errno or 0, f"ip address show: {error}") from error
+    found = [entry for _, entry in filter(None, told)]
+    return frozenset(entry.address for entry in found if entry.protocol != PROTOCOL_VRRP)
 
 
 def interface_index(name: str) -> int:

@@ -18,7 +18,7 @@ import threading
 from collections.abc import Callable, Mapping
 
 from lvsd.linux import KernelError, sysctl
-from lvsd.linux.link import Interface
+from lvsd.linux.interface import Interface
 from lvsd.linux.rtnl import AddressRequest, AddressSocket, attribute
 
 _NEWLINK, _DELLINK = 16, 17

@@ -2,8 +2,8 @@
 
 Every refresh of a lease makes the kernel notify, once per VIP and second. Parsing all that would
 cost more than everything else main does, so a notification that differs from the last one about
-the same address only in its time stamp is dropped before pyroute2 parses it. An overrun surfaces
-as OSError (ENOBUFS), after which everything must be read again. linux/rtnetlink.h,
+the same address only in its time stamp is dropped before it is parsed. An overrun surfaces as
+OSError (ENOBUFS), after which everything must be read again. linux/rtnetlink.h,
 linux/if_addr.h.
 """
 
@@ -12,9 +12,8 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Iterator
-from typing import Any
 
-from pyroute2.netlink.rtnl.marshal import MarshalRtnl
+from lvsd.linux.rtnl import messages
 
 NEWLINK, DELLINK, NEWADDR, DELADDR = 16, 17, 20, 21
 #: Datagrams read per wake-up.
@@ -39,7 +38,6 @@ class Monitor:
         #: Notifications read, and how many of them were news.
         self.read = 0
         self.parsed = 0
-        self._marshal = MarshalRtnl()
         self._known: dict[bytes, bytes] = {}
         self._socket = socket.socket(
             socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.NETLINK_ROUTE
@@ -59,8 +57,8 @@ class Monitor:
         """Give the socket back."""
         self._socket.close()
 
-    def receive(self, limit: int = BATCH) -> Iterator[Any]:
-        """What is new among up to `limit` queued notifications, as pyroute2's messages.
+    def receive(self, limit: int = BATCH) -> Iterator[tuple[int, bytes]]:
+        """What is new among up to `limit` queued notifications: type and message.
 
         Raises OSError when notifications were lost.
         """
@@ -72,7 +70,7 @@ class Monitor:
             self.read += 1
             if self._is_news(datagram):
                 self.parsed += 1
-                yield from self._marshal.parse(datagram)
+                yield from messages(datagram)
 
     def _is_news(self, datagram: bytes) -> bool:
         length, kind = _KIND.unpack_from(datagram)

@@ -9,11 +9,9 @@ linux/rtnetlink.h, linux/fib_rules.h, net/ipv4/fib_trie.c, net/ipv6/route.c.
 from __future__ import annotations
 
 import contextlib
-import errno
 import ipaddress
 import socket
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from lvsd.core.model import (
@@ -26,16 +24,22 @@ from lvsd.core.model import (
     VirtualRule,
 )
 from lvsd.core.model.path import WHOLE_MARK
-from lvsd.linux.rtnl import PROTOCOL_VRRP, AddressRequest, AddressSocket
+from lvsd.linux.rtnl import (
+    PROTOCOL_VRRP,
+    AddressRequest,
+    AddressSocket,
+    attribute,
+    attributes,
+    text,
+    word,
+)
 
 NEWROUTE, DELROUTE, GETROUTE = 24, 25, 26
 NEWRULE, DELRULE, GETRULE = 32, 33, 34
-_DONE, _ERROR = 3, 2
-_REQUEST, _DUMP = 0x1, 0x300
+_REQUEST = 0x1
 _REPLACE, _EXCL, _CREATE = 0x100, 0x200, 0x400
 _HEADER = struct.Struct("=IHHII")
 _RTMSG = struct.Struct("=8BI")  # also fib_rule_hdr, with other names
-_ATTRIBUTE = struct.Struct("=HH")
 _DST, _OIF, _GATEWAY, _PRIORITY, _PREFSRC, _METRICS, _TABLE = 1, 4, 5, 6, 7, 8, 15
 _RTAX_MTU = 2
 _FRA_DST, _FRA_SRC, _FRA_IIF, _FRA_PRIORITY, _FRA_FWMARK = 1, 2, 3, 6, 10
@@ -151,17 +155,17 @@ def _route(route: RouteEntry, scope: int) -> bytes:
     head = (Family.of(address), route.prefix.length, 0, 0, table, PROTOCOL_VRRP, scope, kind)
     body = _RTMSG.pack(*head, flags) + _number(_TABLE, route.table)
     if route.prefix.length:
-        body += _attribute(_DST, address.packed)
+        body += attribute(_DST, address.packed)
     if route.via is not None:
-        body += _attribute(_GATEWAY, route.via.packed)
+        body += attribute(_GATEWAY, route.via.packed)
     if route.index:
         body += _number(_OIF, route.index)
     if route.source is not None:
-        body += _attribute(_PREFSRC, route.source.packed)
+        body += attribute(_PREFSRC, route.source.packed)
     if route.metric:
         body += _number(_PRIORITY, route.metric)
     if route.mtu:
-        body += _attribute(_METRICS, _number(_RTAX_MTU, route.mtu))
+        body += attribute(_METRICS, _number(_RTAX_MTU, route.mtu))
     return body
 
 
@@ -171,33 +175,29 @@ def _rule(rule: VirtualRule) -> bytes:
     table = rule.table if rule.table < 256 else 0
     head = (rule.family, *lengths, rule.tos, table, 0, 0, action)
     body = _RTMSG.pack(*head, _INVERT if rule.invert else 0)
-    body += _number(_FRA_PRIORITY, rule.priority) + _attribute(_FRA_PROTOCOL, bytes([18]))
+    body += _number(_FRA_PRIORITY, rule.priority) + attribute(_FRA_PROTOCOL, bytes([18]))
     if rule.table:
         body += _number(_FRA_TABLE, rule.table)
     for kind, prefix in ((_FRA_DST, rule.destination), (_FRA_SRC, rule.source)):
         if prefix is not None and prefix.length:
-            body += _attribute(kind, prefix.address.packed)
+            body += attribute(kind, prefix.address.packed)
     for kind, name in ((_FRA_IIF, rule.iif), (_FRA_OIF, rule.oif)):
         if name:
-            body += _attribute(kind, name.encode("utf-8", "surrogateescape") + b"\0")
+            body += attribute(kind, name.encode("utf-8", "surrogateescape") + b"\0")
     if rule.fwmark is not None:
         body += _number(_FRA_FWMARK, rule.fwmark) + _number(_FRA_FWMASK, rule.fwmask)
     return body
 
 
 def _number(kind: int, value: int) -> bytes:
-    return _attribute(kind, struct.pack("=I", value))
-
-
-def _attribute(kind: int, value: bytes) -> bytes:
-    return _ATTRIBUTE.pack(4 + len(value), kind) + value + bytes(-len(value) % 4)
+    return attribute(kind, struct.pack("=I", value))
 
 
 # --- what is there ----------------------------------------------------------------------------
 
 
 class RouteSocket(AddressSocket):
-    """A route socket that also dumps. The kernel works a dump off inside the calls: no waiting."""
+    """A route socket that dumps routes and rules."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -211,7 +211,7 @@ class RouteSocket(AddressSocket):
         found = []
         for family in Family:
             head = (family, 0, 0, 0, 0, PROTOCOL_VRRP, 0, 0)
-            for message in self._dump(GETROUTE, _RTMSG.pack(*head, 0)):
+            for message in self.dump(GETROUTE, _RTMSG.pack(*head, 0)):
                 route = read_route(message)
                 if route is not None and route.protocol == PROTOCOL_VRRP:
                     found.append(route)
@@ -221,25 +221,11 @@ class RouteSocket(AddressSocket):
         """Our rules of both families. Raises OSError."""
         found = []
         for family in Family:
-            for message in self._dump(GETRULE, _RTMSG.pack(family, *[0] * 7, 0)):
+            for message in self.dump(GETRULE, _RTMSG.pack(family, *[0] * 7, 0)):
                 rule = _read_rule(message)
                 if rule is not None:
                     found.append(rule)
         return found
-
-    def _dump(self, kind: int, body: bytes) -> Iterator[bytes]:
-        self._drain()
-        self._socket.send(_request(kind, _DUMP, body).message)
-        while True:
-            for number, message in _messages(self._socket.recv(1 << 16)):
-                if number == _DONE:
-                    return
-                if number == _ERROR:
-                    code = -struct.unpack_from("=i", message, _HEADER.size)[0]
-                    if code == errno.EOPNOTSUPP:  # a kernel without IPv6
-                        return
-                    raise OSError(code, "dump of routes")
-                yield message
 
 
 def replacement(message: bytes) -> RouteEntry | None:
@@ -258,20 +244,20 @@ def read_route(message: bytes) -> RouteEntry | None:
     family, length, _, _, table, protocol, scope, kind, flags = _RTMSG.unpack_from(message, 16)
     if kind not in _KINDS or family not in set(Family):
         return None
-    found = dict(_attributes(message, 16 + _RTMSG.size))
+    found = dict(attributes(message, 16 + _RTMSG.size))
     unicast = _KINDS[kind] is RouteKind.UNICAST
-    index = _word(found.get(_OIF)) if unicast else 0  # a blackhole of IPv6 is said to be on lo
+    index = word(found.get(_OIF)) if unicast else 0  # a blackhole of IPv6 is said to be on lo
     return RouteEntry(
         prefix=_prefix(family, found.get(_DST), length),
         kind=_KINDS[kind],
-        table=_word(found.get(_TABLE)) or table,
-        metric=_word(found.get(_PRIORITY)),
+        table=word(found.get(_TABLE)) or table,
+        metric=word(found.get(_PRIORITY)),
         via=_address(found.get(_GATEWAY)),
         index=index,
         source=_address(found.get(_PREFSRC)),
         scope=scope,
         onlink=bool(flags & _ONLINK),
-        mtu=_word(dict(_attributes(found.get(_METRICS, b""), 0)).get(_RTAX_MTU)),
+        mtu=word(dict(attributes(found.get(_METRICS, b""))).get(_RTAX_MTU)),
         protocol=protocol,
     )
 
@@ -280,7 +266,7 @@ def _read_rule(message: bytes) -> VirtualRule | None:
     """A rule of ours, else None."""
     head = _RTMSG.unpack_from(message, 16)
     family, to_length, from_length, tos, table, _, _, action, flags = head
-    found = dict(_attributes(message, 16 + _RTMSG.size))
+    found = dict(attributes(message, 16 + _RTMSG.size))
     if found.get(_FRA_PROTOCOL, b"\0")[0] != PROTOCOL_VRRP or action not in _ACTIONS:
         return None
     mark = found.get(_FRA_FWMARK)
@@ -288,36 +274,17 @@ def _read_rule(message: bytes) -> VirtualRule | None:
     return VirtualRule(
         family=Family(family),
         action=_ACTIONS[action],
-        table=_word(found.get(_FRA_TABLE)) or table,
+        table=word(found.get(_FRA_TABLE)) or table,
         invert=bool(flags & _INVERT),
         source=_prefix(family, found.get(_FRA_SRC), from_length) if from_length else None,
         destination=_prefix(family, found.get(_FRA_DST), to_length) if to_length else None,
-        iif=_text(found.get(_FRA_IIF)),
-        oif=_text(found.get(_FRA_OIF)),
-        fwmark=None if mark is None and mask is None else _word(mark),
-        fwmask=WHOLE_MARK if mask is None else _word(mask),
+        iif=text(found.get(_FRA_IIF)),
+        oif=text(found.get(_FRA_OIF)),
+        fwmark=None if mark is None and mask is None else word(mark),
+        fwmask=WHOLE_MARK if mask is None else word(mask),
         tos=tos,
-        priority=_word(found.get(_FRA_PRIORITY)),
+        priority=word(found.get(_FRA_PRIORITY)),
     )
-
-
-def _messages(datagram: bytes) -> Iterator[tuple[int, bytes]]:
-    at = 0
-    while at + _HEADER.size <= len(datagram):
-        length, kind, _, _, _ = _HEADER.unpack_from(datagram, at)
-        if length < _HEADER.size:
-            return
-        yield kind, datagram[at : at + length]
-        at += (length + 3) & ~3
-
-
-def _attributes(message: bytes, at: int) -> Iterator[tuple[int, bytes]]:
-    while at + _ATTRIBUTE.size <= len(message):
-        length, kind = _ATTRIBUTE.unpack_from(message, at)
-        if length < _ATTRIBUTE.size:
-            return
-        yield kind & 0x3FFF, message[at + 4 : at + length]
-        at += (length + 3) & ~3
 
 
 def _prefix(family: int, packed: bytes | None, length: int) -> Prefix:
@@ -327,11 +294,3 @@ def _prefix(family: int, packed: bytes | None, length: int) -> Prefix:
 
 def _address(packed: bytes | None) -> IPAddress | None:
     return None if packed is None else ipaddress.ip_address(packed)
-
-
-def _word(packed: bytes | None) -> int:
-    return 0 if packed is None or len(packed) < 4 else int(struct.unpack_from("=I", packed)[0])
-
-
-def _text(packed: bytes | None) -> str:
-    return "" if packed is None else packed.rstrip(b"\0").decode("utf-8", "surrogateescape")

@@ -1,5 +1,7 @@
 """Addresses through rtnetlink, as prebuilt bytes: what repeats every second costs microseconds.
 
+Also what every reader of rtnetlink needs: dumps, messages, attributes.
+
 The kernel works a request off inside `send`, so the answers are queued when it returns and one
 batch is one send and one or two receives. Only the last message asks for an acknowledgement;
 failures of the others are reported without asking.
@@ -11,9 +13,10 @@ rule 2, "last line"). linux/if_addr.h, linux/netlink.h, net/ipv4/devinet.c, net/
 from __future__ import annotations
 
 import errno
+import os
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from lvsd.core.model import IPAddress, Vip
@@ -23,12 +26,15 @@ NEWADDR, DELADDR = 20, 21
 PROTOCOL_VRRP = 18
 FOREVER = 0xFFFFFFFF
 
-_REQUEST, _ACK = 0x1, 0x4
+_REQUEST, _ACK, _DUMP = 0x1, 0x4, 0x300
 _REPLACE, _CREATE = 0x100, 0x400
-_ERROR = 2
+_ERROR, _DONE = 2, 3
 _HEADER = struct.Struct("=IHHII")
 _IFADDRMSG = struct.Struct("=BBBBI")
 _CACHEINFO = struct.Struct("=IIII")
+_ATTRIBUTE = struct.Struct("=HH")
+#: What the upper bits of an attribute's type say: nested, or in network order (linux/netlink.h).
+_TYPE = 0x3FFF
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_LABEL, _IFA_CACHEINFO, _IFA_FLAGS, _IFA_PROTO = 1, 2, 3, 6, 8, 11
 _F_NODAD = 0x02
 _SOL_NETLINK, _NETLINK_CAP_ACK = 270, 10
@@ -68,7 +74,10 @@ def delete_address(vip: Vip, index: int) -> AddressRequest:
 
 
 class AddressSocket:
-    """A route socket for address requests. `send` is synchronous and never waits for a peer."""
+    """A route socket for address requests. `send` and `dump` never wait for a peer.
+
+    The kernel works a dump off inside the calls.
+    """
 
     def __init__(self) -> None:
         self.writes = 0
@@ -86,6 +95,22 @@ class AddressSocket:
         for start in range(0, len(requests), _BATCH):
             results += self._send(requests[start : start + _BATCH])
         return results
+
+    def dump(self, kind: int, body: bytes) -> Iterator[bytes]:
+        """The messages that answer a request for everything of a kind. Raises OSError."""
+        self._drain()
+        head = _HEADER.pack(_HEADER.size + len(body), kind, _REQUEST | _DUMP, 0, 0)
+        self._socket.send(head + body)
+        while True:
+            for number, message in messages(self._socket.recv(1 << 16)):
+                if number == _DONE:
+                    return
+                if number == _ERROR:
+                    code = -struct.unpack_from("=i", message, _HEADER.size)[0]
+                    if code == errno.EOPNOTSUPP:  # a kernel without IPv6
+                        return
+                    raise OSError(code, f"rtnetlink dump: {os.strerror(code)}")
+                yield message
 
     def close(self) -> None:
         """Give the socket back."""
@@ -168,8 +193,38 @@ def _local(address: IPAddress) -> bytes:
 
 def attribute(kind: int, value: bytes) -> bytes:
     """A netlink attribute, padded; attributes nest as values (linux/netlink.h)."""
-    padding = -len(value) % 4
-    return struct.pack("=HH", 4 + len(value), kind) + value + bytes(padding)
+    return _ATTRIBUTE.pack(4 + len(value), kind) + value + bytes(-len(value) % 4)
+
+
+def messages(datagram: bytes) -> Iterator[tuple[int, bytes]]:
+    """Type and whole of each message in a datagram."""
+    at = 0
+    while at + _HEADER.size <= len(datagram):
+        length, kind, _, _, _ = _HEADER.unpack_from(datagram, at)
+        if length < _HEADER.size:
+            return
+        yield kind, datagram[at : at + length]
+        at += (length + 3) & ~3
+
+
+def attributes(message: bytes, at: int = 0) -> Iterator[tuple[int, bytes]]:
+    """Type and value of each attribute from `at` on."""
+    while at + _ATTRIBUTE.size <= len(message):
+        length, kind = _ATTRIBUTE.unpack_from(message, at)
+        if length < _ATTRIBUTE.size:
+            return
+        yield kind & _TYPE, message[at + 4 : at + length]
+        at += (length + 3) & ~3
+
+
+def word(packed: bytes | None) -> int:
+    """The number in an attribute of four octets; 0 where there is none."""
+    return 0 if packed is None or len(packed) < 4 else int(struct.unpack_from("=I", packed)[0])
+
+
+def text(packed: bytes | None) -> str:
+    """The name in an attribute, "" where there is none."""
+    return "" if packed is None else packed.rstrip(b"\0").decode("utf-8", "surrogateescape")
 
 
 def promote_secondaries(interface: str) -> bool:

@@ -1,8 +1,8 @@
 """Runs benches: `python -m tests.bench [NAME...] [--reps N] [--write]`; without names, all.
 
-Each says where it runs: natively, or (`table`) on a kernel with IPVS, which is this one or the
-lab's virtual machine. Tables go to standard output, progress to standard error. A bench that is
-measured at several intervals between adverts gives a section for each, so that one can be
+Each says where it runs: natively, or (`table`, `detection`) on a kernel with IPVS, which is this
+one or the lab's virtual machine. Tables go to standard output, progress to standard error. A bench
+that is measured at several intervals between adverts gives a section for each, so that one can be
 measured alone.
 """
 
@@ -18,18 +18,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from tests.bench import checks, failover, fuzz, lateness, memory, table
+from tests.bench import checks, detection, failover, fuzz, lateness, memory, table
 from tests.bench.figures import PAGE, Section, Table, load, machine, text, today, write
 from tests.lab.run import LAB_FAILED, native, run_here
 from tests.lab.tree import LabError, ensure
 from tests.lab.vm import Follower, Vm, check_possible
 
-NAMES = ("table", "checks", "failover", "lateness", "memory", "fuzz")
+NAMES = ("table", "detection", "checks", "failover", "lateness", "memory", "fuzz")
+#: The benches that need a kernel with IPVS.
+IPVS = ("table", "detection")
 #: The intervals between adverts at which a bench is measured.
 INTERVALS = {"failover": (1.0, 0.1, 0.01), "lateness": (0.1, 0.01)}
 #: The options that a bench heeds.
 HEEDED = {
-    **dict.fromkeys(("table", "memory"), ("reps",)),
+    **dict.fromkeys(("table", "detection", "memory"), ("reps",)),
     **dict.fromkeys(("checks", "lateness"), ("reps", "seconds")),
     "failover": ("reps", "lanes"),
     "fuzz": ("inputs",),
@@ -63,6 +65,8 @@ def section(name: str, advertint: float | None, options: argparse.Namespace) -> 
     match name:
         case "table":
             tables = table.run(options.reps)
+        case "detection":
+            tables = detection.run(options.reps)
         case "checks":
             tables = checks.run(options.reps, options.seconds)
         case "failover":
@@ -154,7 +158,7 @@ def benches(options: argparse.Namespace) -> int:
     try:
         with tempfile.TemporaryDirectory(prefix="lvsd-bench-") as folder:
             for name in options.names or NAMES:
-                if name == "table":
+                if name in IPVS:
                     found = iter([apart(name, options, Path(folder))])
                 else:
                     found = sections(name, options)

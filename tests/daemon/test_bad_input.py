@@ -347,7 +347,7 @@ def test_without_ipvs_a_configuration_with_services_is_refused(tmp_path):
 
 #: `lvsd run` as another user, who need not be able to read this checkout.
 AS_NOBODY = """
-import os, sys
+import os, shutil, sys  # argparse wants shutil later, when nobody may be kept from reading it
 from lvsd.cli import main
 import lvsd.daemon.vrrp
 os.setgroups([]), os.setgid(65534), os.setuid(65534)

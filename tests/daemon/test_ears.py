@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import struct
 from ipaddress import ip_address
 
 from lvsd.core.model import Family, RouterConfig, Vip
@@ -16,9 +17,11 @@ from lvsd.core.vrrp import (
 )
 from lvsd.daemon import ears
 from lvsd.linux.link import Links
+from lvsd.linux.rtnl import attribute
 
 KEY = ("eth0", 51, Family.INET)
 VIP = ip_address("192.0.2.100")
+UP_AND_RUNNING = 0x41
 ETH0, ETH1, STRANGER = (bytes.fromhex(f"02000000000{n}") for n in (1, 2, 3))
 
 
@@ -41,9 +44,8 @@ class TwoInterfaces(Links):
     def __init__(self) -> None:
         super().__init__(listener=None)
         for index, (name, mac) in enumerate((("eth0", ETH0), ("eth1", ETH1)), 1):
-            self._link_added(
-                {"index": index, "ifname": name, "flags": 0x41, "address": mac.hex(":")}
-            )
+            head = bytes(16) + struct.pack("=BxHiII", 0, 1, index, UP_AND_RUNNING, 0)
+            self._link_added(head + attribute(1, mac) + attribute(3, name.encode() + b"\0"))
 
 
 def routers_with_master() -> VirtualRouters:

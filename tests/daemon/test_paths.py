@@ -9,7 +9,7 @@ from lvsd.core.model import Family, Vip
 from lvsd.core.vrrp import VipsBound, VipsFailed, VipsReleased
 from lvsd.daemon.applier import VipApplier, Wish
 from lvsd.daemon.paths import Paths
-from lvsd.linux.link import Interface
+from lvsd.linux.interface import Interface
 from lvsd.linux.route import (
     DELROUTE,
     DELRULE,

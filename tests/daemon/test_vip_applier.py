@@ -7,7 +7,7 @@ from lvsd.core.model import Family, Vip
 from lvsd.core.vrrp import LeaseRefreshed, VipsBound, VipsFailed, VipsReleased
 from lvsd.daemon.applier import VipApplier, Wish
 from lvsd.daemon.paths import Paths
-from lvsd.linux.link import Interface
+from lvsd.linux.interface import Interface
 
 KEY = ("eth0", 51, Family.INET)
 ONE, TWO = (Vip(ip_address(f"192.0.2.{n}"), 32) for n in (1, 2))

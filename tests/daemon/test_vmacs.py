@@ -14,7 +14,7 @@ from lvsd.core.vrrp import VmacChanged
 from lvsd.daemon import vmacs as module
 from lvsd.daemon.vmacs import BUDGET, RETRY_DELAY, Vmacs
 from lvsd.linux import KernelError, macvlan
-from lvsd.linux.link import Interface
+from lvsd.linux.interface import Interface
 from lvsd.linux.rtnl import AddressRequest
 
 MAC = bytes.fromhex("00005e000133")

@@ -8,13 +8,13 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.lab.cluster import Cluster
 from tests.lab.layout import Layout
 from tests.lab.topology import Topology
+from tests.lab.weights import weights
 
 INTERVAL, TIMEOUT, FAILURES = 1.0, 1.0, 2
 BOUND = INTERVAL + (FAILURES - 1) * max(INTERVAL, TIMEOUT) + TIMEOUT + 0.5
@@ -56,17 +56,10 @@ def cluster() -> Iterator[Cluster]:
         ).start()
 
 
-def weights(lab: Topology) -> dict[str, int]:
-    """Real server → weight, from the kernel. The addresses there are hexadecimal."""
-    text = lab.inside("dirA", lambda: Path("/proc/thread-self/net/ip_vs").read_text())
-    rows = [line.split() for line in text.splitlines() if line.startswith("  ->")][1:]
-    return {row[1]: int(row[3]) for row in rows}
-
-
 def wait_weight(lab: Topology, weight: int, timeout: float, port: int = 80) -> float:
     """When the kernel's table has rs2 (10.77.0.22) at this weight."""
     deadline = time.monotonic() + timeout
-    while weights(lab)[f"0A4D0016:{port:04X}"] != weight:
+    while lab.inside("dirA", weights)[f"10.77.0.22:{port}"] != weight:
         assert time.monotonic() < deadline, f"not at weight {weight} within {timeout} s"
         time.sleep(0.01)
     return time.monotonic()
@@ -85,7 +78,7 @@ def test_a_failing_real_is_at_weight_0_in_time(
     record_property("weight 0 after, s", f"{out:.2f} (bound {BOUND} + {SLOWNESS})")
     print(f"{failure}: weight 0 after {out:.2f} s (bound {BOUND:.1f} s)")
     assert out <= BOUND + SLOWNESS
-    assert weights(lab)["0A4D0015:0050"] == 1, "the healthy one stays"
+    assert lab.inside("dirA", weights)["10.77.0.21:80"] == 1, "the healthy one stays"
     reason = director.real("10.77.0.22:80")["reason"]
     assert reason, "there is a reason"
 
@@ -108,4 +101,4 @@ def test_a_watched_process_that_dies_is_out_at_once_and_back_when_it_returns(
 
     record_property("weight 0 after, s", f"{out:.3f}")
     print(f"watched: weight 0 after {out:.3f} s, checked every hour")
-    assert weights(lab)["0A4D0015:0051"] == 1, "the healthy one stays"
+    assert lab.inside("dirA", weights)["10.77.0.21:81"] == 1, "the healthy one stays"

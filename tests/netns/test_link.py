@@ -35,7 +35,7 @@ async def until(claim):
         await asyncio.sleep(0.01)
 
 async def main():
-    ear = Ear(); links = Links(ear); await links.read()
+    ear = Ear(); links = Links(ear); links.read()
     watch = asyncio.create_task(links.watch())
     try:
         print(json.dumps(await claim(links, ear)))
