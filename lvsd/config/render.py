@@ -206,7 +206,8 @@ def _virtual(virtual: Virtual) -> str:
     members += _question(virtual)
     if virtual.fallback is not None:
         members.append((f"fallback{six}", _sorry(virtual.fallback)))
-    members += [(f"real{six}", _real(real, virtual)) for real in virtual.reals]
+    common = _common(virtual) if virtual.reals else (b"", b"")
+    members += [(f"real{six}", _real(real, virtual, common)) for real in virtual.reals]
     return _block(f"virtual{six}={where}", members)
 
 
@@ -298,12 +299,12 @@ def _virtualhost(virtual: Virtual) -> bytes:
     return b"" if host == _bare(virtual.reals[0]).encode() else host
 
 
-def _real(real: RealServer, virtual: Virtual) -> str:
+def _real(real: RealServer, virtual: Virtual, common: tuple[bytes, bytes]) -> str:
     check = real.check
     where = endpoint(real.key.address, real.key.port) if real.key.port else _bare(real)
     parts = [where, real.forwarding.word, str(real.weight)]
     if check.kind.value in SERVICES:
-        parts += _strings(real, _common(virtual))
+        parts += _strings(real, common)
     told = check.kind not in PORTLESS or check.kind in EXTERNAL_KINDS
     other = check.port != real.key.port or _over_sctp(virtual, check)
     if told and check.address == real.key.address and other:

@@ -1,5 +1,7 @@
 """The normal form, and what arbitrary bytes do."""
 
+import time
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -114,6 +116,19 @@ def test_shuffled_words_raise_nothing_but_config_error(pieces):
 @given(text=BLOCKS)
 def test_the_normal_form_loads_back_to_an_equal_config(text):
     check(text)
+
+
+def test_the_normal_form_of_a_long_range_takes_a_moment_only():
+    text = "virtual=1.2.3.4:80\n\tservice=http\n\treal=10.0.0.0->10.0.{}.255:80 gate\n"
+    few, many = (_cost(text.format(last)) for last in (3, 31))
+    assert many < 32 * few, "the time grows faster than the range"
+
+
+def _cost(text):
+    """CPU seconds until a text is judged."""
+    began = time.process_time()
+    check(text)
+    return time.process_time() - began
 
 
 def test_the_port_of_a_connect_check_beside_sctp_survives(load_text):
