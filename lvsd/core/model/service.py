@@ -13,6 +13,7 @@ from lvsd.core.model.kernel import (
     Protocol,
     ServiceKey,
     VirtualService,
+    endpoint,
 )
 
 
@@ -87,9 +88,8 @@ class RealServer:
     """A real server as the operator wrote it, in one virtual.
 
     `key` is the kernel's (port already forced to the service's port for gate and ipip, as
-    ipvsadm does); `check` carries its own address and port. `name` is the text of the
-    configuration after resolution, `ADDRESS:PORT` (the port as written; without one, the
-    service's), used by operators to name it.
+    ipvsadm does); `check` carries its own address and port. `port` is the port as written, 0
+    where none was.
     """
 
     key: DestinationKey
@@ -98,11 +98,18 @@ class RealServer:
     check: Check
     u_threshold: int = 0
     l_threshold: int = 0
+    port: int = 0
 
     @property
     def name(self) -> str:
         """`address:port` as operators and `ipvsadm -Ln` name it."""
         return str(self.key)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What an operator may call it: with the kernel's port, with the one written, or bare."""
+        address = self.key.address
+        return self.name, endpoint(address, self.port), str(address), f"[{address}]"
 
 
 @dataclass(frozen=True, slots=True)
