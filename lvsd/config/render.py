@@ -239,6 +239,8 @@ def _question(virtual: Virtual) -> list[tuple[str, object]]:
         ("checkinterval", f"{check.interval:.0f}"),
         ("negotiatetimeout" if service.negotiates else "checktimeout", seconds),
     ]
+    if check.connects and service.negotiates:  # else the one limit is for both
+        members.append(("checktimeout", f"{check.connect_timeout:.0f}"))
     if check.kind is CheckKind.PING:
         members.append(("checkcount", check.attempts))
     if check.kind in EXTERNAL_KINDS:

@@ -56,9 +56,9 @@ class Check:
     the check connects, which may differ from the destination's port (`checkport=`).
     `receive` is a regular expression over the answer's bytes, "" for none. `attempts` is the number
     of echo requests of one ping (`checkcount=`), `connects` that of the connect checks between two
-    that negotiate (`checktype=N`). `starttls` asks a service in the clear to go over to TLS.
-    `protocol` is what carries the question, TCP or UDP. `command` is an external check's program
-    with all its arguments. What is secret stays out of the repr.
+    that negotiate (`checktype=N`), each within `connect_timeout` seconds. `starttls` asks a service
+    in the clear to go over to TLS. `protocol` is what carries the question, TCP or UDP. `command`
+    is an external check's program with all its arguments. What is secret stays out of the repr.
     """
 
     kind: CheckKind
@@ -72,6 +72,7 @@ class Check:
     virtualhost: bytes = b""
     attempts: int = 1
     connects: int = 0
+    connect_timeout: float = 5.0
     verify: bool = False
     cafile: str = ""
     starttls: bool = False
