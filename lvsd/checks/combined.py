@@ -1,7 +1,7 @@
 """`checktype=N`: a negotiate check, then N connect checks, then a negotiate check again.
 
 A check that fails, whichever it was, is followed by a negotiate check, as in ldirectord: only the
-service itself can say that it is well again.
+service itself can say that it is well again. The connect checks have a time limit of their own.
 """
 
 from __future__ import annotations
@@ -21,11 +21,21 @@ class Combined:
         self.left = 0
         self._each = check.connects
         self._negotiate = negotiate
-        self._connect = Connect(replace(check, kind=CheckKind.CONNECT, connects=0))
+        limit = check.connect_timeout
+        self._connect = Connect(replace(check, kind=CheckKind.CONNECT, connects=0, timeout=limit))
+
+    @property
+    def check(self) -> Check:
+        """That of the question that is due."""
+        return self._due.check
+
+    @property
+    def _due(self) -> Question:
+        return self._connect if self.left else self._negotiate
 
     def probe(self, run: Run) -> Probe:
         """Whichever of the two is due."""
-        return _Turn(self, (self._connect if self.left else self._negotiate).probe(run))
+        return _Turn(self, self._due.probe(run))
 
     def passed(self) -> None:
         """The probe that was due passed."""

@@ -62,14 +62,14 @@ class _Run:
 
     __slots__ = ("check", "deadline_at", "engine", "entry", "loop", "probe", "reactor", "started")
 
-    def __init__(self, engine: Engine, entry: Entry, now: float) -> None:
+    def __init__(self, engine: Engine, entry: Entry, check: Check, now: float) -> None:
         self.engine: Engine | None = engine
         self.entry = entry
-        self.check = entry.check
+        self.check = check
         self.loop = engine.loop
         self.reactor = engine.reactor
         self.started = now
-        self.deadline_at = now + entry.check.timeout
+        self.deadline_at = now + check.timeout
         self.probe: Probe | None = None
 
     def begin(self, asked: Question) -> None:
@@ -206,7 +206,7 @@ class Engine:
         gone = warned and isinstance(outcome, NobodyListens)
         self._schedule.finished(run.entry, now, passed)
         self._arm(now)
-        self._report(Result(run.check, passed, str(outcome), now, now - run.started, gone))
+        self._report(Result(run.entry.check, passed, str(outcome), now, now - run.started, gone))
 
     def _tick(self) -> None:
         self._timer = None
@@ -228,8 +228,9 @@ class Engine:
     def _start(self, entry: Entry, now: float) -> None:
         if self._closed or entry not in self._questions:  # removed by a report of this very tick
             return
-        run = self._runs[entry] = _Run(self, entry, now)
         asked = self._questions[entry]
+        check = entry.check if isinstance(asked, LocalFault) else asked.check
+        run = self._runs[entry] = _Run(self, entry, check, now)
         if isinstance(asked, LocalFault):
             self.settle(run, asked)
             return

@@ -38,7 +38,7 @@ class LocalFault(Exception):
 
 
 class Run(Protocol):
-    """What the engine lends a probe for one run."""
+    """What the engine lends a probe for one run. `check` is what is asked this time."""
 
     check: Check
     loop: asyncio.AbstractEventLoop
@@ -66,6 +66,10 @@ class Probe(Protocol):
 
 class Question(Protocol):
     """A check made ready to be asked again and again."""
+
+    @property
+    def check(self) -> Check:
+        """What is asked the next time; its timeout is the limit of that run."""
 
     def probe(self, run: Run) -> Probe:
         """The question, asked once more."""

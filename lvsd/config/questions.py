@@ -97,7 +97,9 @@ def question(
         template = replace(template, command=_command(section, key, report))
     elif kind.value in SERVICES:
         template = _words(section, template, key, node, report)
-        template = replace(template, connects=_connects(section, template, report))
+        if connects := _connects(section, template, report):
+            limit = timeout(section, globals_, negotiates=False)
+            template = replace(template, connects=connects, connect_timeout=limit)
     _unused(section, service, kind, report)
     return Question(template, section.value("checkport"), attempt, unchecked)
 

@@ -112,6 +112,7 @@ def _servers(
             check=_check(line, target, asked, question, resolver),
             u_threshold=line.u_threshold,
             l_threshold=line.l_threshold,
+            port=written,
         )
 
 

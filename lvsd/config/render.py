@@ -240,6 +240,8 @@ def _question(virtual: Virtual) -> list[tuple[str, object]]:
         ("checkinterval", f"{check.interval:.0f}"),
         ("negotiatetimeout" if service.negotiates else "checktimeout", seconds),
     ]
+    if check.connects and service.negotiates:  # else the one limit is for both
+        members.append(("checktimeout", f"{check.connect_timeout:.0f}"))
     if check.kind is CheckKind.PING:
         members.append(("checkcount", check.attempts))
     if check.kind in EXTERNAL_KINDS:
@@ -301,12 +303,12 @@ def _virtualhost(virtual: Virtual) -> bytes:
 
 def _real(real: RealServer, virtual: Virtual, common: tuple[bytes, bytes]) -> str:
     check = real.check
-    where = endpoint(real.key.address, real.key.port) if real.key.port else _bare(real)
+    where = endpoint(real.key.address, real.port) if real.port else _bare(real)
     parts = [where, real.forwarding.word, str(real.weight)]
     if check.kind.value in SERVICES:
         parts += _strings(real, common)
     told = check.kind not in PORTLESS or check.kind in EXTERNAL_KINDS
-    other = check.port != real.key.port or _over_sctp(virtual, check)
+    other = check.port != real.port or _over_sctp(virtual, check)
     if told and check.address == real.key.address and other:
         parts.append(f"checkport={check.port}")
     if real.u_threshold:

@@ -176,7 +176,7 @@ def virtual_name(key: ServiceKey) -> str:
 
 
 def find_reals(director: Director, real: str, virtual: str | None = None) -> tuple[RealKey, ...]:
-    """The reals an operator means by `ADDRESS` or `ADDRESS:PORT`, in one virtual or in all.
+    """The reals an operator means by one of its `names`, in one virtual or in all.
 
     Raises LookupError with a text for the operator when there is none.
     """
@@ -191,16 +191,12 @@ def find_reals(director: Director, real: str, virtual: str | None = None) -> tup
         RealKey(pool.virtual.key, server.key)
         for pool in pools
         for server in pool.virtual.reals
-        if real in _names(server.key) or real == server.name
+        if real in server.names
     )
     if not found:
         where = "" if virtual is None else f' in virtual "{virtual}"'
         raise LookupError(f'no real server "{real}"{where}')
     return found
-
-
-def _names(key: DestinationKey) -> tuple[str, ...]:
-    return str(key), str(key.address), f"[{key.address}]"
 
 
 # --- configuration ------------------------------------------------------------

@@ -1,11 +1,12 @@
 """The maintenance folder: a file named after a real server takes it out of service.
 
 The folder is watched with inotify, so a file counts at once. Names are those of ldirectord:
-ADDRESS, HOST or the host's first label, each alone or with `:PORT` (the port as configured, 0
-where none was). Host names come from the reverse DNS; they are asked for in a thread, when a
-configuration is loaded and each time the folder has changed, and an address alone never waits for
-them. A name once heard counts until the DNS has another. A folder that is not there yet, or went
-away, is looked for again every few seconds; one that can't be read counts as it was.
+ADDRESS, HOST or the host's first label, each alone or with `:PORT`: the port as configured, 0
+where none was, or that of the kernel's table. Host names come from the reverse DNS; they are
+asked for in a thread, when a configuration is loaded and each time the folder has changed, and an
+address alone never waits for them. A name once heard counts until the DNS has another. A folder
+that is not there yet, or went away, is looked for again every few seconds; one that can't be read
+counts as it was.
 """
 
 from __future__ import annotations
@@ -158,10 +159,9 @@ def _reals_of(
 def names(real: RealServer, host: str) -> Iterable[str]:
     """The files that mean this real server, `host` being its full name or ""."""
     address = f"[{real.key.address}]" if real.key.address.version == 6 else str(real.key.address)
-    ports = {str(real.key.port), real.name.rpartition(":")[2] if ":" in real.name else "0"}
     label = host.partition(".")[0] if re.match(r"[a-z][^.]*\.", host) else ""
     for name in filter(None, (address, host, label)):
-        yield from (f"{name}:{port}" for port in sorted(ports))
+        yield from (f"{name}:{port}" for port in (real.port, real.key.port))
         yield name
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import socket
+from collections.abc import AsyncIterator, Iterator
 from ipaddress import ip_address
 
 from lvsd.checks.engine import Engine, Result
@@ -40,6 +41,18 @@ async def counting() -> AsyncIterator[Counting]:
         server.close()
 
 
+@contextlib.contextmanager
+def full(port: int) -> Iterator[None]:
+    """A listener whose queue is full: who connects waits."""
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", port), backlog=0))
+        for _ in range(4):
+            filler = stack.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(listener.getsockname())
+        yield
+
+
 async def ask(
     engine: Engine, check: Check, results: asyncio.Queue[Result], times: int
 ) -> list[bool]:
@@ -71,3 +84,25 @@ async def test_n_connects_come_between_two_that_negotiate_and_a_failure_negotiat
         *("connect", "connect", "negotiate", "negotiate"),
         *("negotiate", "connect"),
     ]
+
+
+async def test_a_connect_has_the_time_limit_of_connects_and_a_negotiation_its_own() -> None:
+    results = asyncio.Queue[Result]()
+    engine = Engine(results.put_nowait)
+    async with counting() as web:
+        target = ip_address("127.0.0.1")
+        check = Check(
+            CheckKind.HTTP, target, web.port, 3600.0, 2.0, connects=1, connect_timeout=0.2
+        )
+        engine.set_checks([check])
+        assert (await asyncio.wait_for(results.get(), 10)).passed
+    with full(web.port):
+        reasons = []
+        for _ in range(2):
+            engine.trigger(check)
+            result = await asyncio.wait_for(results.get(), 10)
+            assert result.check == check
+            reasons.append(result.reason)
+    engine.close()
+
+    assert reasons == ["no answer within 0.2 s", "no answer within 2 s"]

@@ -107,6 +107,21 @@ def test_the_normal_form_of_every_service_loads_back(load_text, service):
 
 
 @pytest.mark.parametrize(
+    ("real", "port"),
+    [("127.0.0.2:81 gate", 81), ("127.0.0.2:81 ipip", 81), ("127.0.0.2 masq", 0), ("127.0.0.2", 0)],
+)
+@pytest.mark.parametrize("kind", ["http", "external"])
+def test_the_port_as_written_survives_the_normal_form(load_text, real, port, kind):
+    words = {"http": "service=http", "external": "checktype=external\n\tcheckcommand=/bin/true"}
+    line = real if " " in real else f"{real} gate 1 checkport=82"
+    config = load_text(block(words[kind], virtual="1.2.3.4:80", real=line))
+    (server,) = config.virtuals[0].reals
+    assert (server.port, server.key.port) == (port, 80)
+    assert f"real={real}" in render(config)
+    assert load_text(render(config)) == config
+
+
+@pytest.mark.parametrize(
     ("service", "library"), [("mysql", "aiomysql"), ("pgsql", "asyncpg"), ("oracle", "oracledb")]
 )
 def test_a_missing_library_is_an_error_that_names_the_extra(

@@ -64,6 +64,7 @@ BLOCKS = st.lists(
             '\tpasswd="é # "\n',
             "\tchecktype=external\n\tcheckcommand=/bin/true -x\n",
             "\tchecktype=connect\n",
+            "\tchecktype=3\n",
             "\tchecktype=ping\n",
             "\tchecktype=off\n",
             "\tcheckport=8080\n",

@@ -451,6 +451,19 @@ def test_timeouts_have_ldirectords_precedence(load_text, globals_, members, conn
         assert load_text(text).virtuals[0].reals[0].check.timeout == seconds
 
 
+def test_the_connects_of_a_mixed_check_have_the_checktimeout(load_text):
+    text = f"checktimeout=2\nnegotiatetimeout=12\n{BLOCK}{REAL}\tservice=%s\n\tchecktype=%s\n"
+    for service, checktype, negotiate, connect in (
+        ("http", 3, 12, 2),
+        ("ldap", 3, 2, 2),
+        ("http", "negotiate", 12, 5),  # none asks, so that equal checks stay equal
+    ):
+        config = load_text(text % (service, checktype))
+        check = config.virtuals[0].reals[0].check
+        assert (check.timeout, check.connect_timeout) == (negotiate, connect)
+        assert load_text(render(config)) == config
+
+
 def test_checkcount_counts_failures_and_pings(load_text):
     virtual = one(load_text, "checkcount=3\n\tchecktype=ping")
     assert (virtual.fall, virtual.reals[0].check.attempts) == (3, 3)

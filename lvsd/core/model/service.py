@@ -13,6 +13,7 @@ from lvsd.core.model.kernel import (
     Protocol,
     ServiceKey,
     VirtualService,
+    endpoint,
 )
 
 
@@ -55,9 +56,9 @@ class Check:
     the check connects, which may differ from the destination's port (`checkport=`).
     `receive` is a regular expression over the answer's bytes, "" for none. `attempts` is the number
     of echo requests of one ping (`checkcount=`), `connects` that of the connect checks between two
-    that negotiate (`checktype=N`). `starttls` asks a service in the clear to go over to TLS.
-    `protocol` is what carries the question, TCP or UDP. `command` is an external check's program
-    with all its arguments. What is secret stays out of the repr.
+    that negotiate (`checktype=N`), each within `connect_timeout` seconds. `starttls` asks a service
+    in the clear to go over to TLS. `protocol` is what carries the question, TCP or UDP. `command`
+    is an external check's program with all its arguments. What is secret stays out of the repr.
     """
 
     kind: CheckKind
@@ -71,6 +72,7 @@ class Check:
     virtualhost: bytes = b""
     attempts: int = 1
     connects: int = 0
+    connect_timeout: float = 5.0
     verify: bool = False
     cafile: str = ""
     starttls: bool = False
@@ -87,9 +89,8 @@ class RealServer:
     """A real server as the operator wrote it, in one virtual.
 
     `key` is the kernel's (port already forced to the service's port for gate and ipip, as
-    ipvsadm does); `check` carries its own address and port. `name` is the text of the
-    configuration after resolution, `ADDRESS:PORT` (the port as written; without one, the
-    service's), used by operators to name it.
+    ipvsadm does); `check` carries its own address and port. `port` is the port as written, 0
+    where none was.
     """
 
     key: DestinationKey
@@ -98,11 +99,18 @@ class RealServer:
     check: Check
     u_threshold: int = 0
     l_threshold: int = 0
+    port: int = 0
 
     @property
     def name(self) -> str:
         """`address:port` as operators and `ipvsadm -Ln` name it."""
         return str(self.key)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What an operator may call it: with the kernel's port, with the one written, or bare."""
+        address = self.key.address
+        return self.name, endpoint(address, self.port), str(address), f"[{address}]"
 
 
 @dataclass(frozen=True, slots=True)
