@@ -12,11 +12,13 @@ import socket
 from collections.abc import Iterable, Iterator
 
 from lvsd.config import directives
+from lvsd.config.addresses import Resolver, port
 from lvsd.config.diagnostics import Diagnostic, Place, Report
 from lvsd.config.document import Document, Section
 from lvsd.config.load import loads
+from lvsd.config.reals import parse
 from lvsd.config.rows import OPENERS
-from lvsd.core.model import CheckKind, Config, Virtual
+from lvsd.core.model import CheckKind, Config, Forwarding, ServiceKey, Virtual
 
 WORD = "ldirectord"
 _YES_NO = frozenset(
@@ -41,8 +43,8 @@ def surprises(path: str, *, node: str | None = None, text: bytes | None = None) 
     document = Document(Report(), node or socket.gethostname().split(".")[0])
     document.overlay = {path: text}
     document.read(path)
-    found = [*_refused_lines(text, path), *_refused_words(document), *_meanings(document)]
-    found += _habits(config, path)
+    found = [*_refused_lines(text, path), *_refused_words(document)]
+    found += [*_meanings(document, config), *_habits(config, path)]
     order: dict[str, int] = {}
     for one in found:
         order.setdefault(one.file, len(order))
@@ -148,18 +150,18 @@ def _settings(section: Section) -> Iterator[tuple[str, Place]]:
 # --- what it takes otherwise -----------------------------------------------------
 
 
-def _meanings(document: Document) -> Iterator[Diagnostic]:
+def _meanings(document: Document, config: Config) -> Iterator[Diagnostic]:
     """What it accepts and understands differently."""
     globals_ = document.globals
     blocks = [s for s in document.sections if s.kind == OPENERS["virtual"] and s.opener]
     if globals_.value("maintenancedir") and '"' in _written(globals_, "maintenancedir"):
         text = "it looks for a folder whose name has the quotes in it: maintenance never works"
         yield _at(globals_.place("maintenancedir"), text)
-    for section in blocks:
-        yield from _block_meanings(section, globals_)
+    for section, virtual in zip(blocks, config.virtuals, strict=True):
+        yield from _block_meanings(section, globals_, virtual)
 
 
-def _block_meanings(section: Section, globals_: Section) -> Iterator[Diagnostic]:
+def _block_meanings(section: Section, globals_: Section, virtual: Virtual) -> Iterator[Diagnostic]:
     def given(name: str) -> bool:
         return name in section.settings or name in globals_.settings
 
@@ -181,17 +183,20 @@ def _block_meanings(section: Section, globals_: Section) -> Iterator[Diagnostic]
         yield _at(section.head, "its fallbackcommand gets :0 in the place of the mark")
     for setting in (*section.repeated.get("real", ()), *section.repeated.get("real6", ())):
         yield from _real_meanings(str(setting.value), setting.place)
-        if not mark and _moved(str(setting.value), section.head_text):
+        if not mark and _moved(str(setting.value), virtual.key):
             text = (
                 "each reload removes and adds it, and breaks its connections: the port is not the"
             )
             yield _at(setting.place, f"{text} service's")
 
 
-def _moved(real: str, virtual: str) -> bool:
+def _moved(real: str, key: ServiceKey) -> bool:
     """Whether gate or ipip puts a real server on another port than is written."""
-    match = re.match(r"(?:\[[^\]]*\]|[^\s:]+)(?::(\S+))?\s+(?:gate|ipip)", real)
-    return match is not None and match[1] != virtual.rpartition(":")[2]
+    line = parse(real, lambda _: None)
+    written = (line.last or line.host).port
+    if line.forwarding is Forwarding.MASQ:
+        return False
+    return not written or port(written, key.protocol, Resolver()) != key.port
 
 
 def _real_meanings(text: str, place: Place) -> Iterator[Diagnostic]:

@@ -68,6 +68,15 @@ def test_a_file_without_surprises_is_told_only_what_holds_for_every_file() -> No
     ]
 
 
+@pytest.mark.parametrize(
+    ("service", "real"), [("http", "80"), ("80", "www"), ("domain", "53"), ("80", "080")]
+)
+def test_two_spellings_of_one_port_are_no_surprise(service: str, real: str) -> None:
+    found = told(f"virtual=127.0.0.1:{service}\n\treal=127.0.0.2:{real} gate\n\tchecktype=on\n")
+
+    assert not any("the port is not the service's" in line for line in found), found
+
+
 def test_a_file_that_lvsd_refuses_has_errors_instead() -> None:
     with pytest.raises(ConfigError):
         told("virtual=1.2.3.4\n")
