@@ -101,6 +101,8 @@ def _servers(
     targets = [first]
     if line.last:
         targets = addresses.span(first, _address(line.last, line.forwarding, key, resolver))
+        if addresses.crosses_ten(first, targets[-1]):
+            note(f"the range has {len(targets)} real servers (ldirectord makes none of it)")
     kernel = _kernel_port(written, line.forwarding, key)
     asked = question.target_port(line.checkport, written, key.port)
     _explain(line, written, kernel, asked, key, question, note)
@@ -270,6 +272,8 @@ def _token(line: Line, token: re.Match[str], note: Note) -> None:
         return
     threshold = _THRESHOLD.fullmatch(bare)
     if threshold:
+        if threshold[1] == "l" and line.u_threshold:
+            note("u: stands before l: and counts (ldirectord drops it there)")
         _set_threshold(line, threshold[1], threshold[2])
     elif re.fullmatch(r"[0-9]{1,9}", bare) and line.weight is None and not line.strings:
         line.weight = _number(bare, "weight", 65535)
