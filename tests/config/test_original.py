@@ -152,3 +152,8 @@ def test_the_command_prints_them_and_the_verdict(
     printed = capsys.readouterr()
     assert f"{path}:1:9: ldirectord: quiescent is not set" in printed.err
     assert f"{path}: ok" in printed.out
+
+
+def test_a_file_that_does_nothing_there_is_an_error_that_says_so() -> None:
+    with pytest.raises(ConfigError, match="ldirectord accepts such a file and does nothing"):
+        told("# virtual=192.0.2.1:80\n")
