@@ -86,7 +86,7 @@ _GLOBALS = (
 
 _SHARED = (
     row("GV", "checktimeout", "number", "5",
-        "Seconds that a connect or ping check may take. "
+        "Seconds that a connect, ping, external, ldap or radius check may take. "
         + _TIMEOUTS
         + " The first that is set counts: checktimeout and negotiatetimeout of the block, then "
           "of the globals.",
@@ -240,7 +240,8 @@ _VIRTUAL = (
     row("V", "checkcommand", "command", "/bin/true",
         "The program of checktype=external, with arguments of its own if need be; it gets the "
         "virtual's address and port and the real server's as four more. Status 0 passes. It is run "
-        "without a shell, and only from a path that none but root can change."),
+        "without a shell, and only from a path that none but root can change. A name without a "
+        "path is looked for in /usr/sbin, /usr/bin, /sbin and /bin when the file is read."),
     row("V", "monitorfile", "path", "",
         "A file that gets a line for each check: [TIME] [PID] CHECK [up|down] REASON."),
     row("V", "login", "quoted", "",

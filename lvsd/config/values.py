@@ -13,6 +13,7 @@ import os
 import pwd
 import re
 import shlex
+import shutil
 from collections.abc import Callable
 
 from lvsd.config.diagnostics import BadValue, proposal
@@ -23,6 +24,8 @@ from lvsd.core.model import Identity
 Note = Callable[[str], None]
 Parser = Callable[[str, Directive, Note], object]
 
+#: Where a program is that has no path: not where a file of the operator's can hide one.
+_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 _NODE = re.compile(r"([A-Za-z0-9][A-Za-z0-9_.-]*):(.*)", re.ASCII)
 
 
@@ -303,12 +306,25 @@ def command(value: str, row: Directive, note: Note) -> tuple[str, ...]:
     whole = value[1:-1]
     if value == f'"{whole}"' and '"' not in whole:
         if " " not in whole or os.path.exists(whole):
-            return argv(f'""{value}', row, note)
+            return _found(process(f'""{value}', row, note), row)
         value = whole
-    words = argv(value, row, note)
+    words = _found(process(value, row, note), row)
     if len(words) > 1:
         note(f"{words[0]} is given arguments; ldirectord would look for a file of the whole name")
     return words
+
+
+def _found(words: tuple[str, ...], row: Directive) -> tuple[str, ...]:
+    """Words whose program has its whole path: a bare name is looked for where the system's are."""
+    program = words[0]
+    if program.startswith("/"):
+        return words
+    found = None if "/" in program else shutil.which(program, path=_PATH)
+    if found is None:
+        raise BadValue(
+            f"{row.name} needs a program with its whole path, or the name of one in {_PATH}"
+        )
+    return (found, *words[1:])
 
 
 def port(value: str, row: Directive, note: Note) -> int:

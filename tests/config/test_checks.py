@@ -221,6 +221,14 @@ def test_a_checkcommand_may_carry_arguments(load_text, value, words):
     assert any("ldirectord would look for a file" in line for line in told) is (len(words) > 1)
 
 
+def test_a_program_without_a_path_is_one_of_the_systems(load_text):
+    program, *words = external(load_text, "checkcommand=true -v")[:-4]
+    assert (program.rpartition("/")[2], words) == ("true", ["-v"])
+    assert program.startswith(("/usr/sbin/", "/usr/bin/", "/sbin/", "/bin/"))
+    with pytest.raises(ConfigError, match="or the name of one in /usr/sbin:/usr/bin:/sbin:/bin"):
+        external(load_text, "checkcommand=./true")
+
+
 def test_a_path_with_a_blank_is_a_path_when_there_is_such_a_file(load_text, tmp_path):
     program = tmp_path / "my check"
     program.write_text("#!/bin/sh\n")

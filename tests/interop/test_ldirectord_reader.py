@@ -192,7 +192,7 @@ VECTORS: list[tuple[str, Kind]] = [
         'service="http"', "service=http junk", "virtualhost=www.example.org",
         'virtualhost="www.example.org"', "protocol=tcp", "ops=no", "comment=a b", "cleanstop=no",
         "checktype=connect", "monitorfile=/tmp/monitor", 'fallbackcommand="/bin/true"',
-        "emailalert=x@example.org", "real=127.0.0.3:80 masq",
+        "emailalert=x@example.org", "real=127.0.0.3:80 masq", "checkcommand=true",
     )],
     *[(_member(text), REFUSED) for text in (
         "request=/a", "request='a'", 'request=""', "checkport=0", "checkport=http",
