@@ -182,9 +182,10 @@ def moments_of(value: str) -> frozenset[Moment]:
 
 def mail_server(value: str) -> tuple[str, int]:
     """HOST[:PORT]; port 0 where none was given. The name is looked up when a mail leaves."""
-    parts = endpoint(value)
-    if not parts.host or re.search(r"[\s\"'/#]", value):
-        raise BadValue(f"smtp needs HOST or HOST:PORT without quotes, not {value}")
+    whole = re.fullmatch(r'"([^"]*)"', value)
+    parts = endpoint(whole[1] if whole else value)
+    if not parts.host or re.search(r"[\s\"'/#]", parts.host):
+        raise BadValue(f"smtp needs HOST or HOST:PORT, not {value}")
     if parts.port and not (parts.port.isdigit() and 0 < int(parts.port) < 65536):
         raise BadValue(f"{parts.port} is no port from 1 to 65535")
     return parts.host, int(parts.port or 0)

@@ -16,10 +16,11 @@ import shlex
 import shutil
 from collections.abc import Callable
 
+from lvsd.config import addresses
 from lvsd.config.diagnostics import BadValue, proposal
 from lvsd.config.expressions import NESTED, expression
 from lvsd.config.rows import Directive
-from lvsd.core.model import Identity
+from lvsd.core.model import Identity, Protocol
 
 Note = Callable[[str], None]
 Parser = Callable[[str, Directive, Note], object]
@@ -138,13 +139,6 @@ def regex(value: str, row: Directive, note: Note) -> bytes:
     return translated
 
 
-def path_bytes(text: str) -> bytes:
-    """A request as bytes; what is no UTF-8 is percent-encoded (RFC 3986, section 2.1)."""
-    return "".join(
-        f"%{ord(c) - 0xDC00:02X}" if "\udc80" <= c <= "\udcff" else c for c in text
-    ).encode()
-
-
 def word(value: str, row: Directive, note: Note) -> str:
     """One of the row's choices. Quotes and words behind it don't count, with a notice."""
     match = re.match(r"[\"']?([A-Za-z0-9_-]*)[\"']?(\s.*)?$", value, re.ASCII | re.DOTALL)
@@ -165,9 +159,9 @@ def checktype(value: str, row: Directive, note: Note) -> str:
     return digits if re.fullmatch(r"[0-9]{1,6}", digits) else word(value, row, note)
 
 
-def method(value: str, row: Directive, note: Note) -> str:
-    """GET or HEAD in any case."""
-    return word(value.upper(), row, note)
+def anycase(value: str, row: Directive, note: Note) -> str:
+    """One of the row's choices, in upper or lower case."""
+    return word(value.upper() if row.choices[0].isupper() else value.lower(), row, note)
 
 
 def text(value: str, row: Directive, note: Note) -> str:
@@ -328,7 +322,9 @@ def _found(words: tuple[str, ...], row: Directive) -> tuple[str, ...]:
 
 
 def port(value: str, row: Directive, note: Note) -> int:
-    """A port number for checks."""
+    """A port number for checks, or the name of a service over TCP."""
+    if re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", value):
+        return addresses.port(value, Protocol.TCP, addresses.Resolver())
     if not re.fullmatch(r"[0-9]{1,9}", value) or not 1 <= int(value) <= 65535:
         raise BadValue(f"{row.name} must be a number from 1 to 65535, not {value or 'nothing'}")
     return int(value)
@@ -385,7 +381,7 @@ PARSERS: dict[str, Parser] = {
             regex,
             word,
             checktype,
-            method,
+            anycase,
             text,
             host,
             path,

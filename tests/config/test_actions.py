@@ -77,7 +77,7 @@ def test_a_command_is_words_with_or_without_quotes_around_the_whole(
         ("emailalert=(ops@b", "(ops@b is no mail address"),
         ("emailalert=ops:", "ops: is no mail address"),
         ("emailalert=-oQ/tmp", "-oQ/tmp is no mail address"),
-        ('smtp="mail"', "without quotes"),
+        ("smtp='mail'", "smtp needs HOST or HOST:PORT"),
         ("smtp=mail.example.org:0", "0 is no port"),
         ("smtppasswdfile=/no/such", "can't read /no/such: No such file"),
         ("execute=other.cf", "include=FILE"),

@@ -376,7 +376,8 @@ def test_a_global_fallback_serves_marks(load_text):
         ("netmask=33", "netmask needs"),
         ("protocol=fwm", "protocol=fwm is for firewall marks"),
         ("protocol=icmp", "unknown protocol icmp"),
-        ("checkport=http", "must be a number from 1 to 65535"),
+        ("checkport=nosuch", "nosuch is not known for tcp"),
+        ("checkport=-1", "must be a number from 1 to 65535"),
         ("checkport=65536", "must be a number from 1 to 65535"),
         ("checkport=0", "must be a number from 1 to 65535"),
         ("connecttimeout=3", "write negotiatetimeout="),
@@ -414,6 +415,7 @@ def test_members_that_load(load_text):
     assert one(load_text, "protocol=sctp\n\tchecktype=ping").key.protocol is Protocol.SCTP
     assert not one(load_text, "ops=yes").service.flags & ServiceFlag.ONEPACKET
     assert one(load_text, "checkport=81").reals[0].check.port == 81
+    assert one(load_text, "checkport=http-alt").reals[0].check.port == 8080
     assert one(load_text, "httpmethod=head").reals[0].check.method == "HEAD"
     assert one(load_text, 'virtualhost="a#b"').reals[0].check.virtualhost == b"a"
 

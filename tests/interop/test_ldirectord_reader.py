@@ -155,7 +155,8 @@ VECTORS: list[tuple[str, Kind]] = [
         "autoreload=yes ", "autoreload=yes # c", "autoreload=yes\r", "logfile=/var/log/x.log",
         "logfile=local0", "callback=/bin/true", 'fallback="127.0.0.1:80"',
         "fallback=127.0.0.1:80 # c", "fallback=[::1]:80", "emailalertstatus=running # c",
-        "emailalertstatus=running ", 'emailalertstatus="running"',
+        'smtp="mail.example.org"', "smtp=[::1]", "emailalertstatus=running ",
+        'emailalertstatus="running"',
     )],
     *[(_virtual(text), SAME) for text in (
         "1.2.3.4:80", "1.2.3.4:80 # c", "1.2.3.4:443", "1.2.3.4:http", "7",
@@ -195,7 +196,7 @@ VECTORS: list[tuple[str, Kind]] = [
         "emailalert=x@example.org", "real=127.0.0.3:80 masq", "checkcommand=true",
     )],
     *[(_member(text), REFUSED) for text in (
-        "request=/a", "request='a'", 'request=""', "checkport=0", "checkport=http",
+        "request=/a", "request='a'", 'request=""', "checkport=0",
         "checkport=70000",
         "httpmethod=POST", "protocol=icmp", "protocol=fwm", "persistent=x", "netmask=24.0",
         "service=gopher", "checktype=nosuch", "ops=true", "checktimeout=0", "quiescent=maybe",
@@ -203,7 +204,8 @@ VECTORS: list[tuple[str, Kind]] = [
     )],
     *[(_member(text), WIDEN) for text in (
         'request="/a#b"', "protocol=sctp\n\tchecktype=on", "quiescent=yes ", "quiescent=no\r",
-        "netmask=255.255.255.0 ", "netmask=24\n\tpersistent=60", "emailalertfrom=a@example.org",
+        "netmask=255.255.255.0 ", "netmask=24\n\tpersistent=60", "protocol=TCP",
+        "checkport=http", 'smtp="mail.example.org"', "emailalertfrom=a@example.org",
         'fallback="127.0.0.1:80"',
     )],
     *[(_member(text), FIX) for text in (

@@ -20,7 +20,7 @@ _IMAP = {CheckKind.IMAP: 143, CheckKind.IMAPS: 993}
 
 def meanings(globals_: Section, blocks: Sequence[tuple[Section, Virtual]]) -> Iterator[Diagnostic]:
     """What it understands differently in the globals and in each block."""
-    if globals_.value("maintenancedir") and '"' in _written(globals_, "maintenancedir"):
+    if '"' in _written(globals_, "maintenancedir"):
         text = "it looks for a folder whose name has the quotes in it: maintenance never works"
         yield remark(globals_.place("maintenancedir"), text)
     for section, virtual in blocks:
@@ -31,7 +31,9 @@ def meanings(globals_: Section, blocks: Sequence[tuple[Section, Virtual]]) -> It
 
 
 def _written(section: Section, name: str) -> str:
-    return section.settings[name].statement.value
+    """The text of a value; "" where none was given."""
+    setting = section.settings.get(name)
+    return setting.statement.value if setting else ""
 
 
 def _policy(section: Section, globals_: Section) -> Iterator[Diagnostic]:
@@ -48,7 +50,7 @@ def _policy(section: Section, globals_: Section) -> Iterator[Diagnostic]:
     if "checkinterval" in section.settings and not globals_.value("fork", False):
         text = "it ignores this: without fork=yes one pass checks all services"
         yield remark(section.place("checkinterval"), text)
-    if "fallbackcommand" in section.settings and "#" in _written(section, "fallbackcommand"):
+    if "#" in _written(section, "fallbackcommand"):
         yield remark(section.place("fallbackcommand"), "it cuts this at the #, even between quotes")
     if section.head_text.isdigit():
         if "fallback" not in section.settings and "fallback" in globals_.settings:
@@ -63,6 +65,8 @@ def _service(section: Section, virtual: Virtual) -> Iterator[Diagnostic]:
         yield remark(section.place("persistent"), text)
     if section.value("ops") and virtual.key.protocol is Protocol.FWM:
         yield remark(section.place("ops"), "it ignores ops for a firewall mark")
+    if (digits := re.search("[0-9]+", _written(section, "checkport"))) and digits.start():
+        yield remark(section.place("checkport"), f"it takes {digits[0]} for the port")
     text = section.head_text.rpartition(":")[2]
     negotiates = section.value("checktype", "negotiate") not in ("connect", "ping", "on", "off")
     if re.match("0+[1-9]", text) and "service" not in section.settings and negotiates:
