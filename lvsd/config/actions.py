@@ -22,6 +22,8 @@ from lvsd.core.model import Actions, Alert, MailServer, Moment
 
 _PORTS = {"no": 25, "starttls": 587, "tls": 465}
 _ADDRESS = re.compile(r'[^\s@,<>"()\[\]:;\\]+(@([^\s@,<>"()\[\]:;\\]+|\[[\w.:]+\]))?')
+#: As in `Admin <ops@example.org>`: what counts is between the angles.
+_NAMED = re.compile(r'("[^"]*"|[^",<>@])*<([^<>\s,@]+@[^<>\s,]+)>')
 _SHELL = re.compile(r"[|&;<>`$*?]")
 _T = TypeVar("_T")
 
@@ -144,8 +146,13 @@ def command(value: str, name: str) -> tuple[str, ...]:
 
 
 def recipients(value: str) -> tuple[str, ...]:
-    """Mail addresses between blanks or commas, with or without quotes around the whole."""
-    found = tuple(word for word in re.split(r"[\s,]+", value.strip('"')) if word)
+    """Mail addresses between blanks or commas, with or without quotes around the whole.
+
+    Those with a name before them, `NAME <ADDRESS>`, stand between commas.
+    """
+    whole = re.fullmatch(r'"([^"]*)"', value)
+    plain = _NAMED.sub(r" \2 ", whole[1] if whole else value)
+    found = tuple(word for word in re.split(r"[\s,]+", plain) if word)
     for word in found:
         if not _ADDRESS.fullmatch(word) or word.startswith("-"):
             raise BadValue(f"{word} is no mail address", max(value.find(word), 0))

@@ -40,7 +40,7 @@ _FOREIGN = {
 }
 _HEAD = re.compile(r'((?:(?!->)[^\s",])+)(?:\s*->\s*((?:(?!->)[^\s",])+))?')
 _TOKEN = re.compile(r'([A-Za-z]+)=("[^"]*"|[^\s"]*)|("[^"]*")|(,)|([^\s",]+)|(")')
-_THRESHOLD = re.compile(r"([lu]):([0-9]{1,9})")
+_THRESHOLD = re.compile(r"([lu]):([0-9]{1,10})")
 _WORDS = ("request", "receive", "checkport", "uthreshold", "lthreshold")
 
 
@@ -275,8 +275,8 @@ def _token(line: Line, token: re.Match[str], note: Note) -> None:
         if threshold[1] == "l" and line.u_threshold:
             note("u: stands before l: and counts (ldirectord drops it there)")
         _set_threshold(line, threshold[1], threshold[2])
-    elif re.fullmatch(r"[0-9]{1,9}", bare) and line.weight is None and not line.strings:
-        line.weight = _number(bare, "weight", 65535)
+    elif re.fullmatch(r"[0-9]{1,10}", bare) and line.weight is None and not line.strings:
+        line.weight = _number(bare, "weight", 2**31 - 1)
     elif re.fullmatch(r"-[0-9]+", bare):
         raise BadValue(f"a weight is 0 or more, not {bare}")
     else:

@@ -248,7 +248,7 @@ def test_a_range_across_a_power_of_ten_is_complete(load_text):
         ("127.0.0.2:80 gate weight=5", "write the weight as a number"),
         ("127.0.0.2:80 gate 5 6", "6 has no meaning here"),
         ("127.0.0.2:80 gate 5 x", "x has no meaning here"),
-        ("127.0.0.2:80 gate 70000", "from 0 to 65535"),
+        ("127.0.0.2:80 gate 2147483648", "from 0 to 2147483647"),
         ("127.0.0.4->127.0.0.2:80 gate", "write 127.0.0.2->127.0.0.4"),
         ("127.0.0.2:80->127.0.0.4:80 gate", "write 127.0.0.2->127.0.0.4:80"),
         ("127.0.0.2::80 gate", "write 127.0.0.2:80"),

@@ -193,7 +193,8 @@ VECTORS: list[tuple[str, Kind]] = [
         'service="http"', "service=http junk", "virtualhost=www.example.org",
         'virtualhost="www.example.org"', "protocol=tcp", "ops=no", "comment=a b", "cleanstop=no",
         "checktype=connect", "monitorfile=/tmp/monitor", 'fallbackcommand="/bin/true"',
-        "emailalert=x@example.org", "real=127.0.0.3:80 masq", "checkcommand=true",
+        "emailalert=x@example.org", 'emailalert="Admin <a@b.c>"', "checkcommand=true",
+        "real=127.0.0.3:80 masq",
     )],
     *[(_member(text), REFUSED) for text in (
         "request=/a", "request='a'", 'request=""', "checkport=0",
@@ -216,7 +217,7 @@ VECTORS: list[tuple[str, Kind]] = [
         "127.0.0.2:80 gate", "127.0.0.2:80 masq 5", "127.0.0.2:80 ipip 0",
         "127.0.0.2:http gate", "127.0.0.2 gate", "127.0.0.2->127.0.0.4:80 gate",
         '127.0.0.2:80 gate 5 "index.html", "ok"', '127.0.0.2:80 gate 5 "index.html" "ok"',
-        "127.0.0.2:80 gate 5 l:5 u:10",
+        "127.0.0.2:80 gate 5 l:5 u:10", "127.0.0.2:80 gate 2147483647",
     )],
     *[(_servers(text), WIDEN) for text in (
         "127.0.0.2:80 gate 5,", "127.0.0.2 -> 127.0.0.4:80 gate",
