@@ -22,6 +22,8 @@ from lvsd.core.model import Actions, Alert, MailServer, Moment
 
 _PORTS = {"no": 25, "starttls": 587, "tls": 465}
 _ADDRESS = re.compile(r'[^\s@,<>"()\[\]:;\\]+(@([^\s@,<>"()\[\]:;\\]+|\[[\w.:]+\]))?')
+#: As in `Admin <ops@example.org>`: what counts is between the angles.
+_NAMED = re.compile(r'("[^"]*"|[^",<>@])*<([^<>\s,@]+@[^<>\s,]+)>')
 _SHELL = re.compile(r"[|&;<>`$*?]")
 _T = TypeVar("_T")
 
@@ -144,8 +146,13 @@ def command(value: str, name: str) -> tuple[str, ...]:
 
 
 def recipients(value: str) -> tuple[str, ...]:
-    """Mail addresses between blanks or commas, with or without quotes around the whole."""
-    found = tuple(word for word in re.split(r"[\s,]+", value.strip('"')) if word)
+    """Mail addresses between blanks or commas, with or without quotes around the whole.
+
+    Those with a name before them, `NAME <ADDRESS>`, stand between commas.
+    """
+    whole = re.fullmatch(r'"([^"]*)"', value)
+    plain = _NAMED.sub(r" \2 ", whole[1] if whole else value)
+    found = tuple(word for word in re.split(r"[\s,]+", plain) if word)
     for word in found:
         if not _ADDRESS.fullmatch(word) or word.startswith("-"):
             raise BadValue(f"{word} is no mail address", max(value.find(word), 0))
@@ -182,9 +189,10 @@ def moments_of(value: str) -> frozenset[Moment]:
 
 def mail_server(value: str) -> tuple[str, int]:
     """HOST[:PORT]; port 0 where none was given. The name is looked up when a mail leaves."""
-    parts = endpoint(value)
-    if not parts.host or re.search(r"[\s\"'/#]", value):
-        raise BadValue(f"smtp needs HOST or HOST:PORT without quotes, not {value}")
+    whole = re.fullmatch(r'"([^"]*)"', value)
+    parts = endpoint(whole[1] if whole else value)
+    if not parts.host or re.search(r"[\s\"'/#]", parts.host):
+        raise BadValue(f"smtp needs HOST or HOST:PORT, not {value}")
     if parts.port and not (parts.port.isdigit() and 0 < int(parts.port) < 65536):
         raise BadValue(f"{parts.port} is no port from 1 to 65535")
     return parts.host, int(parts.port or 0)

@@ -79,7 +79,8 @@ def _config(document: Document, path: str, resolver: Resolver, interfaces: Seque
     report = document.report
     if not document.sections and not report.errors:
         # Also what a truncated file looks like: a reload must not take everything away.
-        report.error(Place(path), "nothing to do: there is no virtual= and no vrrp= block")
+        text = "nothing to do: there is no virtual= and no vrrp= block"
+        report.error(Place(path), f"{text} (ldirectord accepts such a file and does nothing)")
     _look_for_folders(document)
     return Config(
         virtuals=tuple(found.virtuals),

@@ -13,7 +13,6 @@ import re
 from dataclasses import dataclass
 
 from lvsd.config.diagnostics import BadValue
-from lvsd.config.values import path_bytes
 from lvsd.core.model import CheckKind, Protocol
 
 #: Words that only some checks use.
@@ -127,6 +126,13 @@ def shaped(kind: CheckKind, text: str) -> bytes:
     if kind is CheckKind.HTTP_PROXY and not re.fullmatch(r"http://[^/?#\s]+.*", text, re.I):
         raise BadValue("a request of http_proxy is a whole URL, http://HOST/PATH")
     return text.encode()
+
+
+def path_bytes(text: str) -> bytes:
+    """A request as bytes; what is no UTF-8 is percent-encoded (RFC 3986, section 2.1)."""
+    return "".join(
+        f"%{ord(c) - 0xDC00:02X}" if "\udc80" <= c <= "\udcff" else c for c in text
+    ).encode()
 
 
 def unshaped(kind: CheckKind, request: bytes) -> bytes:

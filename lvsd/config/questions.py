@@ -167,9 +167,6 @@ def _words(section: Section, template: Check, key: ServiceKey, node: str, report
     if method == "HEAD" and receive and "httpmethod" in uses:
         text = "a HEAD answer has no body, so receive= can never match: every real will be down"
         report.warn(section.place("receive"), text)
-    if kind is CheckKind.FTP and not receive and "request" in section.settings:
-        text = "without receive= nothing is fetched: the login is the check"
-        report.warn(section.place("request"), text)
     return replace(
         template,
         request=_request(section, kind, report) if "request" in uses else template.request,

@@ -40,7 +40,7 @@ _FOREIGN = {
 }
 _HEAD = re.compile(r'((?:(?!->)[^\s",])+)(?:\s*->\s*((?:(?!->)[^\s",])+))?')
 _TOKEN = re.compile(r'([A-Za-z]+)=("[^"]*"|[^\s"]*)|("[^"]*")|(,)|([^\s",]+)|(")')
-_THRESHOLD = re.compile(r"([lu]):([0-9]{1,9})")
+_THRESHOLD = re.compile(r"([lu]):([0-9]{1,10})")
 _WORDS = ("request", "receive", "checkport", "uthreshold", "lthreshold")
 
 
@@ -101,6 +101,8 @@ def _servers(
     targets = [first]
     if line.last:
         targets = addresses.span(first, _address(line.last, line.forwarding, key, resolver))
+        if addresses.crosses_ten(first, targets[-1]):
+            note(f"the range has {len(targets)} real servers (ldirectord makes none of it)")
     kernel = _kernel_port(written, line.forwarding, key)
     asked = question.target_port(line.checkport, written, key.port)
     _explain(line, written, kernel, asked, key, question, note)
@@ -271,9 +273,11 @@ def _token(line: Line, token: re.Match[str], note: Note) -> None:
         return
     threshold = _THRESHOLD.fullmatch(bare)
     if threshold:
+        if threshold[1] == "l" and line.u_threshold:
+            note("u: stands before l: and counts (ldirectord drops it there)")
         _set_threshold(line, threshold[1], threshold[2])
-    elif re.fullmatch(r"[0-9]{1,9}", bare) and line.weight is None and not line.strings:
-        line.weight = _number(bare, "weight", 65535)
+    elif re.fullmatch(r"[0-9]{1,10}", bare) and line.weight is None and not line.strings:
+        line.weight = _number(bare, "weight", 2**31 - 1)
     elif re.fullmatch(r"-[0-9]+", bare):
         raise BadValue(f"a weight is 0 or more, not {bare}")
     else:

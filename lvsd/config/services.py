@@ -15,6 +15,7 @@ from lvsd.config import actions, addresses, questions, reals
 from lvsd.config.addresses import Resolver
 from lvsd.config.diagnostics import BadValue, Place, Report, proposal
 from lvsd.config.document import Document, Section
+from lvsd.config.fixes import warn_of_fixes
 from lvsd.config.negotiate import PORTLESS
 from lvsd.config.questions import Question
 from lvsd.core.model import (
@@ -129,7 +130,9 @@ def _virtual(
     fallback = reals.fallback(section, document.globals, assumed, resolver, report)
     if key is None:
         return None
-    return _policy(section, document.globals, service, members, fallback, question, report)
+    virtual = _policy(section, document.globals, service, members, fallback, question, report)
+    warn_of_fixes(section, virtual, report)
+    return virtual
 
 
 def _policy(
@@ -183,10 +186,15 @@ def _watch(
 def _checkcount(section: Section, globals_: Section, question: Question, report: Report) -> None:
     place = section if "checkcount" in section.settings else globals_
     setting = place.settings.get("checkcount")
-    if setting is not None and question.kind is not CheckKind.PING:
-        count = setting.value
-        text = f"checkcount is read as failurecount={count} (in ldirectord it only counts pings)"
-        report.warn(setting.place, f"{text}; write failurecount={count}")
+    if setting is None:
+        return
+    count = setting.value
+    text = f"checkcount is read as failurecount={count} (in ldirectord it only counts pings)"
+    if question.kind is CheckKind.PING:
+        text = (
+            f"checkcount is read as failurecount={count} too, {count} echo requests in each check"
+        )
+    report.warn(setting.place, f"{text}; write failurecount={count}")
 
 
 def _stand_in(section: Section) -> ServiceKey:
@@ -223,6 +231,9 @@ def identity(section: Section, resolver: Resolver, report: Report) -> ServiceKey
     if Family.of(address) is not family:
         raise BadValue(f"{address} is an IPv{address.version} address; write virtual={text}")
     port = addresses.port(parts.port, protocol, resolver)
+    if parts.port.isdigit() and parts.port != str(port):
+        text = f"port {parts.port} is port {port} (ldirectord finds no service for it)"
+        report.warn(section.head, f"{text}; write {port}")
     if port == 0 and not section.value("persistent"):
         raise BadValue("port 0 (all ports) is only possible with persistent=")
     return ServiceKey(family, protocol, address, port)

@@ -86,7 +86,7 @@ _GLOBALS = (
 
 _SHARED = (
     row("GV", "checktimeout", "number", "5",
-        "Seconds that a connect or ping check may take. "
+        "Seconds that a connect, ping, external, ldap or radius check may take. "
         + _TIMEOUTS
         + " The first that is set counts: checktimeout and negotiatetimeout of the block, then "
           "of the globals.",
@@ -173,8 +173,8 @@ _VIRTUAL = (
         " listed means none: never checked.",
         choices=(*SERVICES, "none")),
     row("V", "checkport", "port", "the real's port",
-        "Where checks connect: this port, else the real server's, else the standard port of "
-        "the service."),
+        "Where checks connect: this port, or that of this service name, else the real server's, "
+        "else the standard port of the service."),
     row("V", "request", "quoted", '"/"',
         "What to ask for: a path (http, https, ftp), a URL (http_proxy), a name or address (dns), "
         "the base of a search (ldap), a statement (mysql, pgsql, oracle), any text (simpletcp). A "
@@ -182,7 +182,7 @@ _VIRTUAL = (
     row("V", "receive", "regex", "",
         "Regular expression that the answer must contain; it works on bytes. Empty: any answer"
         " of success will do."),
-    row("V", "httpmethod", "method", "GET",
+    row("V", "httpmethod", "anycase", "GET",
         "GET or HEAD.",
         choices=("GET", "HEAD")),
     row("V", "virtualhost", "host", "the real's address",
@@ -209,7 +209,7 @@ _VIRTUAL = (
     row("V", "schedflags", "text", "",
         "Flags of the scheduler, as ipvsadm -b: sh-fallback, sh-port, mh-fallback, mh-port, "
         "flag-1, flag-2, flag-3."),
-    row("V", "protocol", "word", "tcp",
+    row("V", "protocol", "anycase", "tcp",
         "tcp, udp, sctp, or fwm for a firewall mark. Port 53 means udp.",
         choices=("tcp", "udp", "sctp", "fwm")),
     row("V", "persistent", "number", "",
@@ -240,7 +240,8 @@ _VIRTUAL = (
     row("V", "checkcommand", "command", "/bin/true",
         "The program of checktype=external, with arguments of its own if need be; it gets the "
         "virtual's address and port and the real server's as four more. Status 0 passes. It is run "
-        "without a shell, and only from a path that none but root can change."),
+        "without a shell, and only from a path that none but root can change. A name without a "
+        "path is looked for in /usr/sbin, /usr/bin, /sbin and /bin when the file is read."),
     row("V", "monitorfile", "path", "",
         "A file that gets a line for each check: [TIME] [PID] CHECK [up|down] REASON."),
     row("V", "login", "quoted", "",

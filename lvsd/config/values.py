@@ -13,16 +13,20 @@ import os
 import pwd
 import re
 import shlex
+import shutil
 from collections.abc import Callable
 
+from lvsd.config import addresses
 from lvsd.config.diagnostics import BadValue, proposal
 from lvsd.config.expressions import NESTED, expression
 from lvsd.config.rows import Directive
-from lvsd.core.model import Identity
+from lvsd.core.model import Identity, Protocol
 
 Note = Callable[[str], None]
 Parser = Callable[[str, Directive, Note], object]
 
+#: Where a program is that has no path: not where a file of the operator's can hide one.
+_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 _NODE = re.compile(r"([A-Za-z0-9][A-Za-z0-9_.-]*):(.*)", re.ASCII)
 
 
@@ -135,13 +139,6 @@ def regex(value: str, row: Directive, note: Note) -> bytes:
     return translated
 
 
-def path_bytes(text: str) -> bytes:
-    """A request as bytes; what is no UTF-8 is percent-encoded (RFC 3986, section 2.1)."""
-    return "".join(
-        f"%{ord(c) - 0xDC00:02X}" if "\udc80" <= c <= "\udcff" else c for c in text
-    ).encode()
-
-
 def word(value: str, row: Directive, note: Note) -> str:
     """One of the row's choices. Quotes and words behind it don't count, with a notice."""
     match = re.match(r"[\"']?([A-Za-z0-9_-]*)[\"']?(\s.*)?$", value, re.ASCII | re.DOTALL)
@@ -162,9 +159,9 @@ def checktype(value: str, row: Directive, note: Note) -> str:
     return digits if re.fullmatch(r"[0-9]{1,6}", digits) else word(value, row, note)
 
 
-def method(value: str, row: Directive, note: Note) -> str:
-    """GET or HEAD in any case."""
-    return word(value.upper(), row, note)
+def anycase(value: str, row: Directive, note: Note) -> str:
+    """One of the row's choices, in upper or lower case."""
+    return word(value.upper() if row.choices[0].isupper() else value.lower(), row, note)
 
 
 def text(value: str, row: Directive, note: Note) -> str:
@@ -303,16 +300,31 @@ def command(value: str, row: Directive, note: Note) -> tuple[str, ...]:
     whole = value[1:-1]
     if value == f'"{whole}"' and '"' not in whole:
         if " " not in whole or os.path.exists(whole):
-            return argv(f'""{value}', row, note)
+            return _found(process(f'""{value}', row, note), row)
         value = whole
-    words = argv(value, row, note)
+    words = _found(process(value, row, note), row)
     if len(words) > 1:
         note(f"{words[0]} is given arguments; ldirectord would look for a file of the whole name")
     return words
 
 
+def _found(words: tuple[str, ...], row: Directive) -> tuple[str, ...]:
+    """Words whose program has its whole path: a bare name is looked for where the system's are."""
+    program = words[0]
+    if program.startswith("/"):
+        return words
+    found = None if "/" in program else shutil.which(program, path=_PATH)
+    if found is None:
+        raise BadValue(
+            f"{row.name} needs a program with its whole path, or the name of one in {_PATH}"
+        )
+    return (found, *words[1:])
+
+
 def port(value: str, row: Directive, note: Note) -> int:
-    """A port number for checks."""
+    """A port number for checks, or the name of a service over TCP."""
+    if re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", value):
+        return addresses.port(value, Protocol.TCP, addresses.Resolver())
     if not re.fullmatch(r"[0-9]{1,9}", value) or not 1 <= int(value) <= 65535:
         raise BadValue(f"{row.name} must be a number from 1 to 65535, not {value or 'nothing'}")
     return int(value)
@@ -369,7 +381,7 @@ PARSERS: dict[str, Parser] = {
             regex,
             word,
             checktype,
-            method,
+            anycase,
             text,
             host,
             path,

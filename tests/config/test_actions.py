@@ -42,6 +42,24 @@ def test_a_block_overrides_word_by_word(load_text: Load) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("a@b.c, d@e.f root", ("a@b.c", "d@e.f", "root")),
+        ('"Admin <a@b.c>"', ("a@b.c",)),
+        ("Admin on Duty <a@b.c>, d@e.f", ("a@b.c", "d@e.f")),
+        ('"Last, First" <a@b.c>, <d@e.f>', ("a@b.c", "d@e.f")),
+    ],
+)
+def test_a_mail_address_may_have_a_name(
+    load_text: Load, value: str, expected: tuple[str, ...]
+) -> None:
+    alert = actions(load_text, f"emailalert={value}").alert
+
+    assert alert is not None
+    assert alert.recipients == expected
+
+
 def test_without_an_address_there_is_no_alert(load_text: Load) -> None:
     assert actions(load_text, "smtp=mail.example.org").alert is None
 
@@ -73,11 +91,12 @@ def test_a_command_is_words_with_or_without_quotes_around_the_whole(
         ("emailalertstatus=running,stoping", 'did you mean "stopping"?'),
         ("emailalertstatus=none,running", "none stands alone"),
         ("emailalert=ops@example.org,<x>", "<x> is no mail address"),
+        ("emailalert=ops@b Admin <a@b>", "ops@ is no mail address"),
         ("emailalert=ops@[", "ops@[ is no mail address"),
         ("emailalert=(ops@b", "(ops@b is no mail address"),
         ("emailalert=ops:", "ops: is no mail address"),
         ("emailalert=-oQ/tmp", "-oQ/tmp is no mail address"),
-        ('smtp="mail"', "without quotes"),
+        ("smtp='mail'", "smtp needs HOST or HOST:PORT"),
         ("smtp=mail.example.org:0", "0 is no port"),
         ("smtppasswdfile=/no/such", "can't read /no/such: No such file"),
         ("execute=other.cf", "include=FILE"),

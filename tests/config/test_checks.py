@@ -84,7 +84,7 @@ def test_to_verify_means_starttls(load_text, service, tmp_path):
     text = f"{NEEDS.get(service, '')}service={service}\n\tverify=yes\n\tcafile={tmp_path}/ca\n\t"
     made = check(load_text, text)
     assert (made.starttls, made.verify, made.cafile) == (True, True, f"{tmp_path}/ca")
-    assert not warnings(load_text, text)
+    assert not [line for line in warnings(load_text, text) if "with ldirectord" not in line]
     config = load_text(block(text))
     assert load_text(render(config)) == config
     with pytest.raises(ConfigError, match="verify=yes needs TLS, which starttls=no forbids"):
@@ -234,6 +234,14 @@ def test_a_checkcommand_may_carry_arguments(load_text, value, words):
     assert external(load_text, f"checkcommand={value}")[:-4] == words
     told = warnings(load_text, f"checktype=external\ncheckcommand={value}")
     assert any("ldirectord would look for a file" in line for line in told) is (len(words) > 1)
+
+
+def test_a_program_without_a_path_is_one_of_the_systems(load_text):
+    program, *words = external(load_text, "checkcommand=true -v")[:-4]
+    assert (program.rpartition("/")[2], words) == ("true", ["-v"])
+    assert program.startswith(("/usr/sbin/", "/usr/bin/", "/sbin/", "/bin/"))
+    with pytest.raises(ConfigError, match="or the name of one in /usr/sbin:/usr/bin:/sbin:/bin"):
+        external(load_text, "checkcommand=./true")
 
 
 def test_a_path_with_a_blank_is_a_path_when_there_is_such_a_file(load_text, tmp_path):

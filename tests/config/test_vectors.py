@@ -248,7 +248,7 @@ def test_a_range_across_a_power_of_ten_is_complete(load_text):
         ("127.0.0.2:80 gate weight=5", "write the weight as a number"),
         ("127.0.0.2:80 gate 5 6", "6 has no meaning here"),
         ("127.0.0.2:80 gate 5 x", "x has no meaning here"),
-        ("127.0.0.2:80 gate 70000", "from 0 to 65535"),
+        ("127.0.0.2:80 gate 2147483648", "from 0 to 2147483647"),
         ("127.0.0.4->127.0.0.2:80 gate", "write 127.0.0.2->127.0.0.4"),
         ("127.0.0.2:80->127.0.0.4:80 gate", "write 127.0.0.2->127.0.0.4:80"),
         ("127.0.0.2::80 gate", "write 127.0.0.2:80"),
@@ -356,7 +356,8 @@ def test_a_global_fallback_serves_marks(load_text):
         ('request=""', "is empty"),
         ('receive=""', "is empty"),
         ('receive="(a"', "bad regular expression"),
-        ('receive="[[:alpha:]]"', "write [A-Za-z]"),
+        ('receive="[[:^alpha:]]"', "the class [:^alpha:] is not understood"),
+        (r'receive="a\x{263a}"', r"\x{263a} is more than a byte: write the character itself"),
         ('receive="a', "the closing one is missing"),
         ("checktype=connect3", 'did you mean "connect"?'),
         ("service=HTTP", 'did you mean "http"?'),
@@ -376,7 +377,8 @@ def test_a_global_fallback_serves_marks(load_text):
         ("netmask=33", "netmask needs"),
         ("protocol=fwm", "protocol=fwm is for firewall marks"),
         ("protocol=icmp", "unknown protocol icmp"),
-        ("checkport=http", "must be a number from 1 to 65535"),
+        ("checkport=nosuch", "nosuch is not known for tcp"),
+        ("checkport=-1", "must be a number from 1 to 65535"),
         ("checkport=65536", "must be a number from 1 to 65535"),
         ("checkport=0", "must be a number from 1 to 65535"),
         ("connecttimeout=3", "write negotiatetimeout="),
@@ -414,6 +416,7 @@ def test_members_that_load(load_text):
     assert one(load_text, "protocol=sctp\n\tchecktype=ping").key.protocol is Protocol.SCTP
     assert not one(load_text, "ops=yes").service.flags & ServiceFlag.ONEPACKET
     assert one(load_text, "checkport=81").reals[0].check.port == 81
+    assert one(load_text, "checkport=http-alt").reals[0].check.port == 8080
     assert one(load_text, "httpmethod=head").reals[0].check.method == "HEAD"
     assert one(load_text, 'virtualhost="a#b"').reals[0].check.virtualhost == b"a"
 

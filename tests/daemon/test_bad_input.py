@@ -46,7 +46,13 @@ KNOWN = "rr, wrr, lc, wlc, lblc, lblcr, dh, sh, sed, nq, fo, ovf, mh, twos"
 
 #: What is in the file → what is said of it, without the name of the file.
 REFUSED = {
-    "empty": (b"", ["1:1: error: nothing to do: there is no virtual= and no vrrp= block"]),
+    "empty": (
+        b"",
+        [
+            "1:1: error: nothing to do: there is no virtual= and no vrrp= block (ldirectord accepts"
+            " such a file and does nothing)"
+        ],
+    ),
     "binary": (
         b"\x7fELF\2\1\1\0" + bytes(range(256)) * 40,
         ["1:8: error: this is a binary file (it holds NUL bytes)"],

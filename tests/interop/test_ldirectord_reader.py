@@ -153,7 +153,10 @@ VECTORS: list[tuple[str, Kind]] = [
     )],
     *[(_global(text), WIDEN) for text in (
         "autoreload=yes ", "autoreload=yes # c", "autoreload=yes\r", "logfile=/var/log/x.log",
-        "logfile=local0", "callback=/bin/true",
+        "logfile=local0", "callback=/bin/true", 'fallback="127.0.0.1:80"',
+        "fallback=127.0.0.1:80 # c", "fallback=[::1]:80", "emailalertstatus=running # c",
+        'smtp="mail.example.org"', "smtp=[::1]", "emailalertstatus=running ",
+        'emailalertstatus="running"',
     )],
     *[(_virtual(text), SAME) for text in (
         "1.2.3.4:80", "1.2.3.4:80 # c", "1.2.3.4:443", "1.2.3.4:http", "7",
@@ -190,10 +193,11 @@ VECTORS: list[tuple[str, Kind]] = [
         'service="http"', "service=http junk", "virtualhost=www.example.org",
         'virtualhost="www.example.org"', "protocol=tcp", "ops=no", "comment=a b", "cleanstop=no",
         "checktype=connect", "monitorfile=/tmp/monitor", 'fallbackcommand="/bin/true"',
-        "emailalert=x@example.org", "real=127.0.0.3:80 masq",
+        "emailalert=x@example.org", 'emailalert="Admin <a@b.c>"', "checkcommand=true",
+        "real=127.0.0.3:80 masq",
     )],
     *[(_member(text), REFUSED) for text in (
-        "request=/a", "request='a'", 'request=""', "checkport=0", "checkport=http",
+        "request=/a", "request='a'", 'request=""', "checkport=0",
         "checkport=70000",
         "httpmethod=POST", "protocol=icmp", "protocol=fwm", "persistent=x", "netmask=24.0",
         "service=gopher", "checktype=nosuch", "ops=true", "checktimeout=0", "quiescent=maybe",
@@ -201,7 +205,9 @@ VECTORS: list[tuple[str, Kind]] = [
     )],
     *[(_member(text), WIDEN) for text in (
         'request="/a#b"', "protocol=sctp\n\tchecktype=on", "quiescent=yes ", "quiescent=no\r",
-        "netmask=255.255.255.0 ",
+        "netmask=255.255.255.0 ", "netmask=24\n\tpersistent=60", "protocol=TCP",
+        "checkport=http", 'smtp="mail.example.org"', "emailalertfrom=a@example.org",
+        'fallback="127.0.0.1:80"',
     )],
     *[(_member(text), FIX) for text in (
         "scheduler=wlc2", "scheduler=Wlc", "scheduler=foo", 'receive="a(b"', "scheduler=nosuch",
@@ -211,11 +217,19 @@ VECTORS: list[tuple[str, Kind]] = [
         "127.0.0.2:80 gate", "127.0.0.2:80 masq 5", "127.0.0.2:80 ipip 0",
         "127.0.0.2:http gate", "127.0.0.2 gate", "127.0.0.2->127.0.0.4:80 gate",
         '127.0.0.2:80 gate 5 "index.html", "ok"', '127.0.0.2:80 gate 5 "index.html" "ok"',
-        "127.0.0.2:80 gate 5 l:5 u:10",
+        "127.0.0.2:80 gate 5 l:5 u:10", "127.0.0.2:80 gate 2147483647",
     )],
-    (_servers("127.0.0.2:80 gate 5,"), WIDEN),
+    *[(_servers(text), WIDEN) for text in (
+        "127.0.0.2:80 gate 5,", "127.0.0.2 -> 127.0.0.4:80 gate",
+        '127.0.0.2:80 gate "a", "HTTP/1.1 200"', '127.0.0.2:80 gate "a"  ,  "b"',
+        '127.0.0.2:80 gate 5 request="/a"', '127.0.0.2:80 gate 5 "a#b", "c"',
+    )],
+    (f"{_YES}virtual6=[::1]:80\n\treal=127.0.0.2:80 ipip\n\tchecktype=connect\n", WIDEN),
+    (f"{_YES}virtual=127.0.0.1:80\n\treal6=[::2]:80 ipip\n\tchecktype=connect\n", WIDEN),
     *[(_servers(text), MEANS) for text in (
         '127.0.0.2:80 gate 5 "/index.html", "ok"', "127.0.0.2:80 gate 5 u:10 l:5",
+        '127.0.0.2:80 gate 1 "l:5" "u:7"', "5.245.224.254->5.245.225.1:80 gate",
+        '127.0.0.2:80 gate "a", "b 5" l:3 u:10',
     )],
     *[(_servers(text), FIX) for text in (
         "127.0.0.2::80 gate", "127.0.0.2,80 gate", "http://127.0.0.2:80 gate",
