@@ -13,7 +13,15 @@ from dataclasses import dataclass, replace
 
 from lvsd import log
 from lvsd.core.director import Director
-from lvsd.core.happenings import ChecksFinished, Effect, Event, RealKey, ServiceDown, ServiceUp
+from lvsd.core.happenings import (
+    AllJudged,
+    ChecksFinished,
+    Effect,
+    Event,
+    RealKey,
+    ServiceDown,
+    ServiceUp,
+)
 from lvsd.core.model import Alert, Config, Moment, ServiceKey, Virtual
 from lvsd.core.sentences import Sentence, reloaded, sentence, stopped
 from lvsd.daemon.mail import News, Postman
@@ -36,7 +44,10 @@ class _Outage:
 
 
 class Aftermath:
-    """Tells, mails and runs. `moment` says what the daemon is doing now."""
+    """Tells, mails and runs. `moment` says what the daemon is doing now.
+
+    `judged` is set once every real server has been judged, and stays so: no reload is a start.
+    """
 
     def __init__(self, moment: Callable[[], Moment]) -> None:
         self._moment = moment
@@ -46,7 +57,7 @@ class Aftermath:
         self._monitor = MonitorFiles()
         self._outages: dict[RealKey, _Outage] = {}
         self._timer: asyncio.TimerHandle | None = None
-        self._classic = self._monitored = False
+        self.judged = self._classic = self._monitored = False
 
     def follow(self, old: Config, new: Config) -> None:
         """A configuration came into force."""
@@ -67,6 +78,7 @@ class Aftermath:
         tell(effect, director, said.text if said is not None and self._classic else "")
         if said is not None and said.down is not None:
             self._alert(said, director)
+        self.judged |= isinstance(effect, AllJudged)
         if isinstance(effect, ServiceUp | ServiceDown) and (
             pool := director.pools.get(effect.virtual)
         ):

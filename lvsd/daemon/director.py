@@ -365,7 +365,7 @@ class Child:
             return Moment.STOPPING
         if self.configuration.reloading:
             return Moment.RELOADING
-        return Moment.RUNNING if self.report.is_ready else Moment.STARTING
+        return Moment.RUNNING if self.aftermath.judged else Moment.STARTING
 
     def unix(self, at: float) -> float:
         """A time of the loop's clock as a Unix time."""

@@ -114,6 +114,22 @@ async def test_mails_leave_only_in_the_moments_named_and_are_repeated(
             assert f"Log-Message: Inaccessible real server: {web.name} (192.0.2.1:80)" in again
 
 
+async def test_a_reload_with_a_real_nobody_has_judged_is_no_start(tmp_path: Path, web: Web) -> None:
+    async with mail_server() as (mails, port):
+        text = f"emailalert=ops@example.org\nsmtp=127.0.0.1:{port}\nemailalertstatus=running"
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            slow = f"\treal=127.0.0.1:{silent.getsockname()[1]} masq\n\tchecktimeout=60\n"
+            async with child(tmp_path, conf(web, text)) as c:
+                await c.ready()
+                c.conf.write_text(conf(web, text, slow))
+                assert (await c.ask("POST", "/v1/reload"))[0] == 200
+                web.status = 500
+                (down,) = await mails.receive(1)
+
+                assert f"Log-Message: Quiescent real server: {web.name}" in down
+                assert "Daemon-Status: running" in down
+
+
 async def test_a_mail_server_that_hangs_delays_nothing(tmp_path: Path, web: Web) -> None:
     async with mail_server() as (mails, port):
         mails.hangs = True
