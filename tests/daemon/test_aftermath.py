@@ -105,13 +105,18 @@ async def test_mails_leave_only_in_the_moments_named_and_are_repeated(
 ) -> None:
     async with mail_server() as (mails, port):
         text = f"emailalert=ops@example.org\nsmtp=127.0.0.1:{port}\nemailalertfreq=1"
-        async with child(tmp_path, conf(web, f"{text}\nemailalertstatus=running")) as c:
+        async with child(
+            tmp_path, conf(web, f"{text}\nemailalertstatus=running", "\tservicename=Shop\n")
+        ) as c:
             await c.ready()
             web.status = 500
             down, again, _ = await mails.receive(3)
 
-            assert "Log-Message: Quiescent real server" in down, "none was sent while starting"
-            assert f"Log-Message: Inaccessible real server: {web.name} (192.0.2.1:80)" in again
+            assert "Log-Message: [Shop] Quiescent real server" in down, (
+                "none was sent while starting"
+            )
+            subject = f"[Shop] Inaccessible real server: {web.name} (192.0.2.1:80)"
+            assert f"Log-Message: {subject}" in again
 
 
 async def test_a_reload_with_a_real_nobody_has_judged_is_no_start(tmp_path: Path, web: Web) -> None:
@@ -128,6 +133,37 @@ async def test_a_reload_with_a_real_nobody_has_judged_is_no_start(tmp_path: Path
 
                 assert f"Log-Message: Quiescent real server: {web.name}" in down
                 assert "Daemon-Status: running" in down
+
+
+async def test_what_a_reload_and_the_stop_remove_is_mailed(tmp_path: Path, web: Web) -> None:
+    async with mail_server() as (mails, port):
+        text = f"emailalert=ops@example.org\nsmtp=127.0.0.1:{port}\n"
+        text += "emailalertstatus=reloading,stopping"
+        other = "\treal=127.0.0.1:9 masq\n"
+        async with child(tmp_path, conf(web, text, other + "\tservicename=Shop\n")) as c:
+            await c.ready()
+            c.conf.write_text(conf(web, text, "\tservicename=Shop\n").replace("masq 3", "masq 7"))
+            assert (await c.ask("POST", "/v1/reload"))[0] == 200
+            purged, restored = await mails.receive(2)
+            assert await c.stop() == 0
+
+    where = "(192.0.2.1:80)"
+    assert f"Log-Message: [Shop] Purged real server (start): 127.0.0.1:9 {where}" in purged
+    assert f"Restored real server: {web.name} {where} (Weight set to 7)" in restored
+    assert "Daemon-Status: reloading" in restored
+    (stopped,) = mails.mails[2:]
+    assert f"Log-Message: [Shop] Purged real server (stop): {web.name} {where}" in stopped
+    assert "Daemon-Status: stopping" in stopped
+
+
+async def test_mails_that_cannot_leave_before_the_end_are_counted(tmp_path: Path, web: Web) -> None:
+    async with mail_server() as (mails, port):
+        mails.hangs = True
+        text = f"emailalert=ops@example.org\nsmtp=127.0.0.1:{port}"
+        async with child(tmp_path, conf(web, text)) as c:
+            await c.ready()
+            assert await c.stop() == 0
+            await c.logged('mail_failed error="lvsd has stopped meanwhile" count=2')
 
 
 async def test_a_mail_server_that_hangs_delays_nothing(tmp_path: Path, web: Web) -> None:
