@@ -106,9 +106,11 @@ def test_a_drained_real_that_comes_up_is_not_said_to_be_restored() -> None:
 
 def test_a_reload_is_told_service_by_service() -> None:
     bench = Bench()
-    bench.load(virtual(at="192.0.2.1:80"), virtual(at="192.0.2.2:80"))
+    same = virtual(at="192.0.2.4:80")
+    bench.load(same, virtual(at="192.0.2.1:80"), virtual(at="192.0.2.2:80"))
 
-    assert bench.load(virtual(at="192.0.2.2:80", persistent=60), virtual(at="192.0.2.3:80")) == [
+    changed = virtual(at="192.0.2.2:80", persistent=60)
+    assert bench.load(same, changed, virtual(at="192.0.2.3:80")) == [
         "Changed virtual server: 192.0.2.2:80",
         "Added virtual server: 192.0.2.3:80",
         "Purged virtual server (start): 192.0.2.1:80",
