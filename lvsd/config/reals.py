@@ -112,6 +112,8 @@ def _servers(
             check=_check(line, target, asked, question, resolver),
             u_threshold=line.u_threshold,
             l_threshold=line.l_threshold,
+            port=None if written == kernel else written,
+            checkport=question.port if line.checkport is None else line.checkport,
         )
 
 

@@ -6,6 +6,7 @@ Scripts look for these lines and people know them by heart. An effect without a 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -21,7 +22,7 @@ from .happenings import (
     SoftFailure,
 )
 from .health import Status
-from .model import Destination, DestinationKey, RealServer, ServiceKey, Virtual
+from .model import Check, CheckKind, Destination, DestinationKey, RealServer, ServiceKey, Virtual
 from .pool import FALLBACK_WEIGHT, Admin, Pool
 
 
@@ -122,29 +123,37 @@ def stopped(pool: Pool) -> list[Sentence]:
 def identities(virtual: Virtual) -> dict[DestinationKey, str]:
     """How the lines of `monitorfile=` name the checks of a service's real servers.
 
-    ldirectord's identity of each, colons turned into blanks: check type and service, protocol,
-    address, port, virtual host, check port, weight, forwarding, request, receive.
+    ldirectord's identity of each, with a blank for colons in a row and without backslashes: check
+    type and service or command, protocol, address, port, virtual host, check port, weight,
+    forwarding, request, receive.
     """
     return {server.key: _identity(virtual.key, server) for server in virtual.reals}
 
 
 def _identity(virtual: ServiceKey, server: RealServer) -> str:
-    check = server.check
-    kind = check.kind.value
-    negotiated = kind if kind in ("connect", "ping", "on", "off") else f"negotiate {kind}"
+    check, address = server.check, server.key.address
+    request = check.request.decode("utf-8", "replace")
     parts = [
-        negotiated,
-        _protocol(virtual),
-        str(server.key.address).replace(":", " "),
-        str(server.key.port),
+        _asked(check),
+        virtual.protocol.word,
+        f"[{address}]" if address.version == 6 else str(address),
+        str(server.key.port if server.port is None else server.port),
         check.virtualhost.decode("utf-8", "replace"),
-        str(check.port) if check.port not in (0, server.key.port) else "",
+        "" if server.checkport is None else str(server.checkport),
         str(server.weight),
         server.forwarding.word,
-        check.request.decode("utf-8", "replace"),
+        request if request.startswith("/") else f"/{request}",
         check.receive.decode("utf-8", "replace"),
     ]
-    return " ".join(part for part in parts if part)
+    return re.sub(":+", " ", ":".join(parts)).replace("\\", "")
+
+
+def _asked(check: Check) -> str:
+    if check.kind in (CheckKind.EXTERNAL, CheckKind.EXTERNAL_PERL):
+        return f"{check.kind}:{' '.join(check.command[:-4])}"  # without the addresses it is told
+    if check.kind in (CheckKind.CONNECT, CheckKind.PING, CheckKind.ON, CheckKind.OFF):
+        return check.kind.value
+    return f"{'combined' if check.connects else 'negotiate'}:{check.kind}"
 
 
 def _protocol(key: ServiceKey) -> str:

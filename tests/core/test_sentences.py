@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from ipaddress import ip_address
 from typing import Any
 
 import pytest
@@ -16,7 +18,16 @@ from lvsd.core.happenings import (
     RealKey,
     TableAdopted,
 )
-from lvsd.core.model import CheckKind, RealServer, Virtual
+from lvsd.core.model import (
+    CheckKind,
+    DestinationKey,
+    Family,
+    Protocol,
+    RealServer,
+    ServiceKey,
+    Virtual,
+    VirtualService,
+)
 from lvsd.core.sentences import identities, reloaded, sentence, stopped
 
 from .farm import config, entry, real, real_key, service_key, virtual
@@ -178,13 +189,33 @@ def test_a_stop_purges_live_reals_and_the_service() -> None:
             real(4, 2, request=b"/a", receive=b"ok", virtualhost=b"w.example"),
             "negotiate http tcp 198.51.100.4 80 w.example 2 gate /a ok",
         ),
-        (real(4, 1, CheckKind.CONNECT), "connect tcp 198.51.100.4 80 1 gate /"),
+        (real(4, 1, CheckKind.CONNECT), "connect tcp 198.51.100.4 80 1 gate / "),
+        (real(4, 1, connects=3), "combined http tcp 198.51.100.4 80 1 gate / "),
+        (
+            real(4, 1, CheckKind.EXTERNAL, command=("/x", "-q", "v", "80", "r", "80")),
+            "external /x -q tcp 198.51.100.4 80 1 gate / ",
+        ),
+        (replace(real(4), port=0, checkport=81), "negotiate http tcp 198.51.100.4 0 81 1 gate / "),
+        (
+            real(4, 1, CheckKind.SIMPLETCP, request=b"a::b", receive=rb"\d:"),
+            "negotiate simpletcp tcp 198.51.100.4 80 1 gate /a b d ",
+        ),
     ],
 )
 def test_a_check_is_named_as_in_ldirectords_monitor_file(server: RealServer, name: str) -> None:
     bench = Bench(server)
 
     assert identities(bench.virtual) == {KEY.real: name}
+
+
+def test_a_mark_for_ipv6_is_a_fwm_in_the_monitor_file() -> None:
+    key = ServiceKey(Family.INET6, Protocol.FWM, None, 0, 7)
+    server = real(4)
+    server = replace(server, key=DestinationKey(ip_address("2001:db8::1"), 0))
+
+    name = identities(Virtual(VirtualService(key, "rr"), (server,)))[server.key]
+
+    assert name == "negotiate http fwm [2001 db8 1] 0 1 gate / "
 
 
 def test_maintenance_of_a_service_that_is_not_there_is_not_told() -> None:

@@ -395,13 +395,19 @@ def test_a_reason_of_odd_bytes_is_written(tmp_path: Path) -> None:
 
 
 async def test_the_monitor_file_has_a_line_for_each_check(tmp_path: Path, web: Web) -> None:
-    monitor = tmp_path / "monitor"
-    async with child(tmp_path, conf(web, "", f'\tmonitorfile="{monitor}"\n')) as c:
+    monitor, folder = tmp_path / "monitor", tmp_path / "maintenance"
+    folder.mkdir()
+    text = conf(web, f"maintenancedir={folder}", f'\tmonitorfile="{monitor}"\n')
+    async with child(tmp_path, text) as c:
         await c.ready()
         web.status = 500
         await c.until(lambda s: s["virtuals"][0]["reals"][0]["health"] == "down")
+        (folder / "127.0.0.1").touch()
+        async with asyncio.timeout(20):
+            while "[down] Server in maintenance\n" not in await c.file(monitor):  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
         assert await c.stop() == 0
-        name = f"negotiate http tcp 127.0.0.1 {web.port} 3 masq /"
+        name = f"negotiate http tcp 127.0.0.1 {web.port} 3 masq / "
         lines = monitor.read_text().splitlines()
         assert f"[{c.process.pid}] {name} [up] " in lines[0]
         assert any(f"{name} [down] status 500" in line for line in lines)

@@ -89,7 +89,8 @@ class RealServer:
     `key` is the kernel's (port already forced to the service's port for gate and ipip, as
     ipvsadm does); `check` carries its own address and port. `name` is the text of the
     configuration after resolution, `ADDRESS:PORT` (the port as written; without one, the
-    service's), used by operators to name it.
+    service's), used by operators to name it. `port` is the port as written, 0 for none, where it
+    is not the kernel's; `checkport` the one that `checkport=` gives.
     """
 
     key: DestinationKey
@@ -98,6 +99,8 @@ class RealServer:
     check: Check
     u_threshold: int = 0
     l_threshold: int = 0
+    port: int | None = None
+    checkport: int | None = None
 
     @property
     def name(self) -> str:
