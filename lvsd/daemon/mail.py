@@ -155,8 +155,13 @@ async def deliver(server: MailServer, message: EmailMessage) -> None:
     password = None
     if server.passwdfile:
         password = await asyncio.to_thread(_first_line, server.passwdfile)
+    octets = message.as_bytes()
+    sender, *recipients = (a.addr_spec for n in ("From", "To") for a in message[n].addresses)
     await aiosmtplib.send(
-        message,
+        # It would fold the lines of a message; what is not ASCII depends on the server's skills.
+        octets if octets.isascii() else message,
+        sender=sender,
+        recipients=recipients,
         hostname=server.host,
         port=server.port,
         username=server.login or None,

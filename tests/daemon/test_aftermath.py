@@ -13,6 +13,9 @@ from pathlib import Path
 import pytest
 
 from lvsd.config import loads
+from lvsd.core.model import Alert, Moment
+from lvsd.core.model import MailServer as SmtpServer
+from lvsd.daemon.mail import News, deliver, letter
 from lvsd.daemon.maintenance import MaintenanceFolder
 from lvsd.daemon.monitor import _append
 from tests.daemon.childhood import ChildProcess, Web, child
@@ -31,8 +34,11 @@ class MailServer:
     def __init__(self) -> None:
         self.mails: list[str] = []
         self.hangs = False
+        self.talks: set[asyncio.Task[None]] = set()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if talk := asyncio.current_task():
+            self.talks.add(talk)
         writer.write(b"220 mail.example.org\r\n")
         envelope = ""
         while line := (await reader.readline()).decode():
@@ -49,6 +55,8 @@ class MailServer:
                 envelope += line if verb.startswith(("MAIL", "RCPT")) else ""
                 writer.write(b"221 bye\r\n" if verb == "QUIT" else b"250 fine\r\n")
         writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
 
     async def receive(self, count: int) -> list[str]:
         """The first `count` mails, waited for."""
@@ -66,6 +74,8 @@ async def mail_server() -> AsyncIterator[tuple[MailServer, int]]:
         yield mails, server.sockets[0].getsockname()[1]
     finally:
         server.close()
+        if mails.talks:
+            await asyncio.wait(mails.talks, timeout=20)
 
 
 def conf(web: Web, globals_: str = "", members: str = "") -> str:
@@ -98,6 +108,18 @@ async def test_each_change_is_mailed_in_ldirectords_words(tmp_path: Path, web: W
             assert f"Log-Message: [My shop] {subject}" in second
             assert "Daemon-Status: running" in second
             assert "Service name: My shop" in second
+
+
+@pytest.mark.parametrize("name", ["x" * 100, "word " * 30])
+async def test_a_long_subject_stays_on_one_line(name: str) -> None:
+    async with mail_server() as (mails, port):
+        alert = Alert(("ops@example.org", "night@example.org"))
+        news = News(alert, f"[{name}] Deleted", Moment.RUNNING)
+        await deliver(SmtpServer("127.0.0.1", port), letter(news))
+        (mail,) = await mails.receive(1)
+
+    assert f"\r\nSubject: [{name}] Deleted\r\n" in mail
+    assert "RCPT TO:<night@example.org>" in mail
 
 
 async def test_mails_leave_only_in_the_moments_named_and_are_repeated(
