@@ -4,6 +4,9 @@ Events are past-tense names with data as keys (`log.get().info("real_down", real
 `lvsd.events` lists them all with their meaning. Lines go to stderr: in colour on a terminal, as
 `key=value` otherwise, and under the journal with a `<N>` priority and without a time (it has its
 own). `logfile=` in the configuration adds a file, or a syslog facility where it is not a path.
+Log files are followed by name (`rotation`). Where stderr is one itself (`LVSD_LOG` names it, as
+for `lvsd ldirectord`) it only gets what `logfile=` does not take, and the child writes what main
+passes on to it.
 
 No writer ever waits. A line that does not fit is dropped and counted, and the count is logged as
 soon as there is room again: a full pipe costs lines, never an advertisement. Values of keys that
@@ -23,6 +26,8 @@ from typing import Any, Protocol
 
 import structlog
 
+from lvsd.rotation import Follower, leads_to, open_log
+
 #: Longest line written, in bytes: what a pipe takes whole or not at all (PIPE_BUF, pipe(7)).
 MAX_LINE = 4096
 #: structlog's levels as syslog priorities (syslog(3)).
@@ -36,9 +41,12 @@ FACILITY = dict(zip(FACILITY_WORDS, range(12), strict=True))
 FACILITY.update({f"local{n}": 16 + n for n in range(8)})
 DEV_LOG = "/dev/log"
 STDERR = 2
+#: The environment's word for the log file that stderr leads to.
+LOG_VARIABLE = "LVSD_LOG"
 
-#: Keys that are no fields of a line: its name, a traceback, ldirectord's words for it.
-_APART = ("event", "exception", "sentence")
+#: Keys that are no fields of a line: its name, a traceback, ldirectord's words for it, and that
+#: the child is told of it.
+_APART = ("event", "exception", "sentence", "relayed")
 _COLOUR = {"debug": "2", "info": "32", "warning": "33", "error": "31", "critical": "31;1"}
 _SECRET = re.compile(r"authpass|passwd|password|secret|token", re.IGNORECASE)
 _QUOTED = re.compile(r"[\s\"=]|^$")
@@ -72,24 +80,26 @@ class _Stderr:
         mode = os.fstat(fd).st_mode
         self._socket = socket.socket(fileno=os.dup(fd)) if stat.S_ISSOCK(mode) else None
         self.fd = _own(fd) if stat.S_ISFIFO(mode) or stat.S_ISCHR(mode) else fd
+        path = os.environ.get(LOG_VARIABLE, "")
+        self.follower = Follower(path, fd) if path and leads_to(path, fd) else None
 
-    def write(self, level: str, event: Event) -> bool:
-        """True when the line went out whole."""
-        return self._send(self._line(level, event))
+    def write(self, level: str, event: Event, at: float | None = None) -> bool:
+        """True when the line went out whole. `at` is a Unix time, None for now."""
+        return self._send(self._line(level, event, at))
 
     def say(self, level: str, text: str) -> None:
         """A line without time and event."""
         prefix = b"<%d>" % PRIORITY[level] if self.journal else b""
         self._send(prefix + _bytes(_printable(text)))
 
-    def _line(self, level: str, event: Event) -> bytes:
+    def _line(self, level: str, event: Event, at: float | None) -> bytes:
         if self.journal:
             return b"<%d>" % PRIORITY[level] + _bytes(_key_value(event))
         text = _key_value(event)
         if self.terminal:
             name, _, rest = text.partition(" ")
             return _bytes(f"{_clock()} \x1b[{_COLOUR[level]}m{name:<18}\x1b[0m {rest}")
-        return _bytes(f"{_stamp()} {level} {text}")
+        return _bytes(f"{_stamp(at)} {level} {text}")
 
     def _send(self, line: bytes) -> bool:
         try:
@@ -101,6 +111,8 @@ class _Stderr:
 
     def close(self) -> None:
         """Give back what was opened; the descriptor itself is not ours."""
+        if self.follower is not None:
+            self.follower.close()
         if self._socket is not None:
             self._socket.close()
         if self.fd != self._given:
@@ -112,7 +124,8 @@ class _File:
 
     def __init__(self, path: str, process: str) -> None:
         self.path, self.process = path, process
-        self.fd = _open(path)
+        self.fd = open_log(path)
+        self._follower = Follower(path, self.fd)
 
     def write(self, level: str, event: Event, at: float | None = None) -> bool:
         """True when the line went out whole. `at` is a Unix time, None for now."""
@@ -125,12 +138,11 @@ class _File:
 
     def reopen(self) -> None:
         """Follow the name, after the old file was moved away. Raises OSError and keeps the old."""
-        fd = _open(self.path)
-        os.close(self.fd)
-        self.fd = fd
+        self._follower.reopen()
 
     def close(self) -> None:
         """Give the descriptor back."""
+        self._follower.close()
         os.close(self.fd)
 
 
@@ -182,6 +194,7 @@ class _Sinks:
         self.process = "lvsd"
         self.stderr: _Stderr | None = None
         self.extra: _File | _Syslog | None = None
+        self.child_writes = False
         self.dropped = 0
         self._unreported = 0
 
@@ -193,7 +206,16 @@ class _Sinks:
         elif self._unreported and self._write("warning", _lines_dropped(self._unreported)):
             self._unreported = 0
 
+    @property
+    def spare(self) -> _Stderr | None:
+        """Stderr where it is a log file, for what nobody else writes."""
+        return self.stderr if self.stderr is not None and self.stderr.follower else None
+
     def _write(self, level: str, event: Event) -> bool:
+        if (spare := self.spare) is not None:
+            if self.child_writes and "relayed" in event:
+                return True
+            return (self.extra or spare).write(level, event) or spare.write(level, event)
         sinks = [sink for sink in (self.stderr, self.extra) if sink is not None]
         written = [sink.write(level, event) for sink in sinks]
         return all(written)
@@ -245,6 +267,8 @@ def set_logfile(logfile: str) -> None:
 
 def reopen() -> None:
     """Open the log file again by name, after logrotate moved it (SIGHUP). Raises OSError."""
+    if _sinks.spare is not None and _sinks.spare.follower is not None:
+        _sinks.spare.follower.reopen()
     if _sinks.extra is not None:
         _sinks.extra.reopen()
 
@@ -267,10 +291,15 @@ def observe(observer: Callable[[str, str, Mapping[str, Any]], None] | None) -> N
 def relay(level: str, event: str, fields: Mapping[str, Any], at: float | None = None) -> None:
     """Write another process's event of Unix time `at` to `logfile=` alone.
 
-    That process wrote it to stderr.
+    That process wrote it to stderr, unless that is a log file and left to us (`leave_to_child`).
     """
-    if _sinks.extra is not None:
-        _sinks.extra.write(level if level in PRIORITY else "info", {**fields, "event": event}, at)
+    if (sink := _sinks.extra or _sinks.spare) is not None:
+        sink.write(level if level in PRIORITY else "info", {**fields, "event": event}, at)
+
+
+def leave_to_child(leave: bool) -> None:
+    """Whether the child is there to write what it is told (`relayed`), where stderr is a file."""
+    _sinks.child_writes = leave
 
 
 def sentence(text: str) -> None:
@@ -290,7 +319,7 @@ def _emit(logger: Any, method: str, event: Event) -> Any:
     _sinks.emit(level, event)
     if _observer is not None:
         fields = {k: "***" if _SECRET.search(k) else v for k, v in event.items()}
-        fields = {k: v for k, v in fields.items() if k not in ("exception", "sentence")}
+        fields = {k: v for k, v in fields.items() if k not in _APART[1:]}
         _observer(level, str(fields.pop("event", "")), fields)
     raise structlog.DropEvent
 
@@ -341,11 +370,6 @@ def _bytes(text: str) -> bytes:
     return line + b"\n"
 
 
-def _open(path: str) -> int:
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
-    return os.open(path, flags, 0o640)
-
-
 def _own(fd: int) -> int:
     """`fd` opened anew, non-blocking; `fd` itself where the system does not allow that."""
     flags = os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
@@ -365,6 +389,6 @@ def _clock() -> str:
     return time.strftime("%H:%M:%S")
 
 
-def _stamp() -> str:
-    now = time.time()
+def _stamp(at: float | None) -> str:
+    now = time.time() if at is None else at
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now * 1000) % 1000:03d}Z"

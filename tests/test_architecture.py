@@ -45,7 +45,8 @@ PURE = {
 MAY: dict[str, set[str]] = {
     "core": set(),
     "events": set(),
-    "log": {"core"},
+    "rotation": set(),
+    "log": {"core", "rotation"},
     "program": {"core"},
     "checks": {"core", "log", "program"},
     "linux": {"core", "log"},

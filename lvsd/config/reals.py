@@ -115,6 +115,7 @@ def _servers(
             u_threshold=line.u_threshold,
             l_threshold=line.l_threshold,
             port=written,
+            checkport=question.port if line.checkport is None else line.checkport,
         )
 
 

@@ -7,7 +7,7 @@ it as the last good configuration.
 from __future__ import annotations
 
 from lvsd.config.actions import render_actions
-from lvsd.config.negotiate import EXTERNAL_KINDS, PORTLESS, SERVICES, asked, unshaped
+from lvsd.config.negotiate import EXTERNAL_KINDS, SERVICES, asked, unshaped
 from lvsd.config.pacing import render_paces
 from lvsd.config.services import FLAG_NAMES
 from lvsd.config.sync import render_sync
@@ -307,10 +307,8 @@ def _real(real: RealServer, virtual: Virtual, common: tuple[bytes, bytes]) -> st
     parts = [where, real.forwarding.word, str(real.weight)]
     if check.kind.value in SERVICES:
         parts += _strings(real, common)
-    told = check.kind not in PORTLESS or check.kind in EXTERNAL_KINDS
-    other = check.port != real.port or _over_sctp(virtual, check)
-    if told and check.address == real.key.address and other:
-        parts.append(f"checkport={check.port}")
+    if real.checkport is not None:
+        parts.append(f"checkport={real.checkport}")
     if real.u_threshold:
         parts.append(f"uthreshold={real.u_threshold}")
     if real.l_threshold:

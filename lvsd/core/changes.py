@@ -57,7 +57,7 @@ def _virtual(name: str, old: Virtual, new: Virtual) -> Iterator[str]:
 
 
 def _real(old: RealServer, new: RealServer) -> Iterator[str]:
-    yield from _settings(old, new, _fields(new, "check"))
+    yield from _settings(old, new, _fields(new, "check", "port", "checkport"))
     if old.check != new.check:
         words = ", ".join(_differing(old.check, new.check))
         yield f"changed check ({words})"

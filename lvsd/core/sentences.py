@@ -6,7 +6,8 @@ Scripts look for these lines and people know them by heart. An effect without a 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from .director import Director
@@ -21,19 +22,20 @@ from .happenings import (
     SoftFailure,
 )
 from .health import Status
-from .model import DestinationKey, RealServer, ServiceKey, Virtual
+from .model import Check, CheckKind, Destination, DestinationKey, RealServer, ServiceKey, Virtual
 from .pool import FALLBACK_WEIGHT, Admin, Pool
 
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """What happened to a server, as ldirectord words it.
+    """What happened to a server or a service, as ldirectord words it.
 
-    `down` is None where no mail is due (a soft failure), else whether the server went away.
+    `down` is None where no mail is due (a soft failure, a service), else whether the server is
+    away and should come back. `key` is that of a server.
     """
 
     text: str
-    key: RealKey
+    key: RealKey | None = None
     down: bool | None = None
 
 
@@ -61,51 +63,97 @@ def sentence(effect: Effect, director: Director) -> Sentence | None:
     return None
 
 
-def reloaded(old: Mapping[ServiceKey, Virtual], new: Mapping[ServiceKey, Virtual]) -> list[str]:
-    """What ldirectord says of the services that a configuration adds, changes and removes."""
-    lines = [f"Purged virtual server (start): {key}" for key in old if key not in new]
-    for key, virtual in new.items():
-        if key not in old:
-            lines.append(f"Added virtual server: {key}")
-        elif old[key].service != virtual.service:
-            lines.append(f"Changed virtual server: {key}")
-    return lines
+def reloaded(before: Director, after: Director) -> Iterator[Sentence]:
+    """What ldirectord says of the services and servers that a configuration changes.
+
+    What the checks say of a new server is told with their first verdict.
+    """
+    there = {**after.found, **{key: pool.entry for key, pool in before.pools.items()}}
+    for key, pool in after.pools.items():
+        if key not in there:
+            yield Sentence(f"Added virtual server: {key}")
+        elif there[key].service != pool.virtual.service:
+            yield Sentence(f"Changed virtual server: {key}")
+    for key, pool in after.pools.items():
+        old = before.pools.get(key)
+        if pool is not old:
+            held = there[key].destinations if key in there else {}
+            yield from _removed(held, old, pool)
+            yield from _reweighted(held, old, pool)
+    for key in before.pools:
+        if key not in after.pools:
+            yield Sentence(f"Purged virtual server (start): {key}")
 
 
-def stopped(pool: Pool) -> list[str]:
+def _removed(
+    held: Mapping[DestinationKey, Destination], old: Pool | None, pool: Pool
+) -> Iterator[Sentence]:
+    """The servers in the table that the configuration no longer has, the fallback apart."""
+    sorry = [pool.virtual.fallback]
+    if old is not None and not pool.fallback_in:
+        sorry.append(old.virtual.fallback)  # told as `FallbackLeft`
+    known = {*pool.health, *(server.key for server in sorry if server is not None)}
+    for real in held:
+        if real not in known:
+            key = RealKey(pool.virtual.key, real)
+            yield Sentence(f"Purged real server (start): {real} ({key.virtual})", key, False)
+
+
+def _reweighted(
+    held: Mapping[DestinationKey, Destination], old: Pool | None, pool: Pool
+) -> Iterator[Sentence]:
+    """The live servers that get another weight, forwarding or threshold, or a place at all."""
+    kept_out = {*pool.admin, *(() if old is None else old.admin)}
+    for real, health in pool.health.items():
+        if health.up and real not in kept_out and held.get(real) != pool.entry.destinations[real]:
+            yield _restored(RealKey(pool.virtual.key, real), pool, there=real in held)
+
+
+def stopped(pool: Pool) -> list[Sentence]:
     """What ldirectord says when it removes a service at the end."""
     key = pool.virtual.key
     live = [k for k in pool.entry.destinations if k in pool.health and pool.health[k].up]
-    purged = [f"Purged real server (stop): {real} ({key})" for real in live]
-    return [*purged, f"Purged virtual server (stop): {key}"]
+    said = [
+        Sentence(f"Purged real server (stop): {real} ({key})", RealKey(key, real), False)
+        for real in live
+    ]
+    return [*said, Sentence(f"Purged virtual server (stop): {key}")]
 
 
 def identities(virtual: Virtual) -> dict[DestinationKey, str]:
     """How the lines of `monitorfile=` name the checks of a service's real servers.
 
-    ldirectord's identity of each, colons turned into blanks: check type and service, protocol,
-    address, port, virtual host, check port, weight, forwarding, request, receive.
+    ldirectord's identity of each, with a blank for colons in a row and without backslashes: check
+    type and service or command, protocol, address, port, virtual host, check port, weight,
+    forwarding, request, receive.
     """
     return {server.key: _identity(virtual.key, server) for server in virtual.reals}
 
 
 def _identity(virtual: ServiceKey, server: RealServer) -> str:
-    check = server.check
-    kind = check.kind.value
-    negotiated = kind if kind in ("connect", "ping", "on", "off") else f"negotiate {kind}"
+    check, address = server.check, server.key.address
+    request = check.request.decode("utf-8", "replace")
     parts = [
-        negotiated,
-        _protocol(virtual),
-        str(server.key.address).replace(":", " "),
-        str(server.key.port),
+        _asked(check),
+        virtual.protocol.word,
+        f"[{address}]" if address.version == 6 else str(address),
+        str(server.port),
         check.virtualhost.decode("utf-8", "replace"),
-        str(check.port) if check.port not in (0, server.key.port) else "",
+        "" if server.checkport is None else str(server.checkport),
         str(server.weight),
         server.forwarding.word,
-        check.request.decode("utf-8", "replace"),
+        request if request.startswith("/") else f"/{request}",
         check.receive.decode("utf-8", "replace"),
     ]
-    return " ".join(part for part in parts if part)
+    return re.sub(":+", " ", ":".join(parts)).replace("\\", "")
+
+
+def _asked(check: Check) -> str:
+    if check.kind in (CheckKind.EXTERNAL, CheckKind.EXTERNAL_PERL):
+        return f"{check.kind}:{' '.join(check.command[:-4])}"  # without the addresses it is told
+    if check.kind in (CheckKind.CONNECT, CheckKind.PING, CheckKind.ON, CheckKind.OFF):
+        return check.kind.value
+    return f"{'combined' if check.connects else 'negotiate'}:{check.kind}"
 
 
 def _protocol(key: ServiceKey) -> str:
@@ -121,8 +169,11 @@ def _returned(key: RealKey, director: Director, *, there: bool) -> Sentence | No
     health = pool.health.get(key.real)
     if health is None or not health.up:
         return None
-    verb = "Restored" if there and pool.virtual.quiescent else "Added"
-    weight = pool.entry.destinations[key.real].weight
+    return _restored(key, pool, there=there and pool.virtual.quiescent)
+
+
+def _restored(key: RealKey, pool: Pool, *, there: bool) -> Sentence:
+    verb, weight = "Restored" if there else "Added", pool.entry.destinations[key.real].weight
     text = f"{verb} real server: {key.real} ({key.virtual}) (Weight set to {weight})"
     return Sentence(text, key, False)
 

@@ -8,13 +8,22 @@ other; of those that wait only the newest counts, for an old state is no news.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
 
 from lvsd import log
 from lvsd.core.director import Director
-from lvsd.core.happenings import ChecksFinished, Effect, Event, RealKey, ServiceDown, ServiceUp
-from lvsd.core.model import Alert, Config, Moment, ServiceKey, Virtual
+from lvsd.core.happenings import (
+    AllJudged,
+    ChecksFinished,
+    Effect,
+    Event,
+    RealKey,
+    ServiceDown,
+    ServiceUp,
+)
+from lvsd.core.model import Config, Moment, ServiceKey, Virtual
 from lvsd.core.sentences import Sentence, reloaded, sentence, stopped
 from lvsd.daemon.mail import News, Postman
 from lvsd.daemon.monitor import MonitorFiles
@@ -27,16 +36,18 @@ COMMAND_TIME_LIMIT = 30.0
 
 @dataclass(slots=True)
 class _Outage:
-    """A server that mails were sent about and that is still away."""
+    """A server that mails were sent about and that is still away; `interval` in seconds."""
 
-    alert: Alert
-    subject: str
-    about: str
+    virtual: Virtual
+    interval: float
     due_at: float
 
 
 class Aftermath:
-    """Tells, mails and runs. `moment` says what the daemon is doing now."""
+    """Tells, mails and runs. `moment` says what the daemon is doing now.
+
+    `judged` is set once every real server has been judged, and stays so: no reload is a start.
+    """
 
     def __init__(self, moment: Callable[[], Moment]) -> None:
         self._moment = moment
@@ -46,7 +57,7 @@ class Aftermath:
         self._monitor = MonitorFiles()
         self._outages: dict[RealKey, _Outage] = {}
         self._timer: asyncio.TimerHandle | None = None
-        self._classic = self._monitored = False
+        self.judged = self._classic = self._monitored = False
 
     def follow(self, old: Config, new: Config) -> None:
         """A configuration came into force."""
@@ -56,17 +67,23 @@ class Aftermath:
         known = {virtual.key: virtual for virtual in new.virtuals}
         self._outages = dict(self._lasting(known))
         self._wait()
-        if self._classic:
-            before = {virtual.key: virtual for virtual in old.virtuals}
-            for line in reloaded(before, known):
-                log.sentence(line)
 
-    def tell(self, effect: Effect, director: Director) -> None:
-        """One effect; `director` is the state after it."""
+    def news(
+        self, before: Director, after: Director, effects: Sequence[Effect]
+    ) -> Iterator[Effect | Sentence]:
+        """All that there is to tell of a configuration that came into force."""
+        return chain(reloaded(before, after), effects)
+
+    def tell(self, effect: Effect | Sentence, director: Director) -> None:
+        """One effect, or what has only a sentence; `director` is the state after it."""
+        if isinstance(effect, Sentence):
+            self._say(effect, director)
+            return
         said = sentence(effect, director)
         tell(effect, director, said.text if said is not None and self._classic else "")
-        if said is not None and said.down is not None:
+        if said is not None:
             self._alert(said, director)
+        self.judged |= isinstance(effect, AllJudged)
         if isinstance(effect, ServiceUp | ServiceDown) and (
             pool := director.pools.get(effect.virtual)
         ):
@@ -82,35 +99,38 @@ class Aftermath:
         self._commands.run("callback", (*argv, path))
 
     async def stop(self, director: Director, time_limit: float) -> None:
-        """The table is about to go: say so, and give what waits a last chance."""
+        """The table is gone: say so, and give what waits a last chance, in seconds."""
+        for pool in director.pools.values():
+            for said in stopped(pool) if pool.virtual.cleanstop else ():
+                self._say(said, director)
         if self._timer is not None:
             self._timer.cancel()
-        for pool in director.pools.values() if self._classic else ():
-            for line in stopped(pool) if pool.virtual.cleanstop else ():
-                log.sentence(line)
         await asyncio.gather(
             self._commands.finish(time_limit),
             self._postman.finish(time_limit),
             self._monitor.close(time_limit),
         )
 
+    def _say(self, said: Sentence, director: Director) -> None:
+        if self._classic:
+            log.sentence(said.text)
+        self._alert(said, director)
+
     def _alert(self, said: Sentence, director: Director) -> None:
+        if said.key is None or said.down is None:
+            return
         pool = director.pools.get(said.key.virtual)
         alert = None if pool is None else pool.virtual.actions.alert
         if pool is None or alert is None:
             return
-        about, subject = _about(pool.virtual), said.text
-        if pool.virtual.actions.servicename:
-            subject = f"[{pool.virtual.actions.servicename}] {subject}"
         fallback = said.key.real not in pool.health
         if said.down and alert.interval and not fallback:
-            text = f"Inaccessible real server: {said.key.real} ({said.key.virtual})"
             due_at = self._loop.time() + alert.interval
-            self._outages[said.key] = _Outage(alert, text, about, due_at)
+            self._outages[said.key] = _Outage(pool.virtual, alert.interval, due_at)
             self._wait()
         else:
             self._outages.pop(said.key, None)
-        self._mail(alert, subject, about)
+        self._mail(pool.virtual, said.text)
 
     def _lasting(self, known: Mapping[ServiceKey, Virtual]) -> Iterator[tuple[RealKey, _Outage]]:
         """The outages that a new configuration still has mails for, in its words."""
@@ -121,11 +141,13 @@ class Aftermath:
                 continue
             if any(real.key == key.real for real in virtual.reals):
                 due_at = min(outage.due_at, self._loop.time() + alert.interval)
-                yield key, replace(outage, alert=alert, about=_about(virtual), due_at=due_at)
+                yield key, _Outage(virtual, alert.interval, due_at)
 
-    def _mail(self, alert: Alert, subject: str, about: str) -> None:
-        if (moment := self._moment()) in alert.moments:
-            self._postman.post(News(alert, subject, moment, about))
+    def _mail(self, virtual: Virtual, text: str) -> None:
+        alert, name = virtual.actions.alert, virtual.actions.servicename
+        if alert is not None and (moment := self._moment()) in alert.moments:
+            subject = f"[{name}] {text}" if name else text
+            self._postman.post(News(alert, subject, moment, _about(virtual)))
 
     def _wait(self) -> None:
         if self._timer is not None:
@@ -135,10 +157,10 @@ class Aftermath:
 
     def _remind(self) -> None:
         now = self._loop.time()
-        for outage in self._outages.values():
+        for key, outage in self._outages.items():
             if outage.due_at <= now:
-                outage.due_at = now + outage.alert.interval
-                self._mail(outage.alert, outage.subject, outage.about)
+                outage.due_at = now + outage.interval
+                self._mail(outage.virtual, f"Inaccessible real server: {key.real} ({key.virtual})")
         self._wait()
 
 

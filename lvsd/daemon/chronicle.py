@@ -39,7 +39,7 @@ from lvsd.core.vrrp.router import OWNER
 #: Seconds between two lines about the same fault of the same router.
 COMPLAINT_INTERVAL = 60.0
 
-_log = log.get()
+_log = log.get(relayed=True)
 
 
 class Observer(Protocol):

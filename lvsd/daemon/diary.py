@@ -18,7 +18,7 @@ from lvsd.daemon.messages import RouterEvent
 #: Events kept for a child that is away; of more, the oldest are lost.
 BACKLOG = 1000
 
-_log = log.get()
+_log = log.get(relayed=True)
 
 
 class Diary:
@@ -28,6 +28,7 @@ class Diary:
         self._send = send
         self._open = False
         self._kept: deque[RouterEvent] = deque(maxlen=BACKLOG)
+        log.leave_to_child(True)
 
     def tell(self, level: str, event: str, /, **fields: Any) -> None:
         """Log an event of main and pass it on."""
@@ -45,9 +46,11 @@ class Diary:
     def open(self) -> None:
         """The child is there: tell it what it has missed, and from now on everything at once."""
         self._open = True
+        log.leave_to_child(True)
         while self._kept:
             self._send(self._kept.popleft())
 
     def shut(self) -> None:
         """The child is gone."""
         self._open = False
+        log.leave_to_child(False)

@@ -80,8 +80,8 @@ _SETTINGS_INTERVAL = 5.0
 _TOLD_AT_ONCE = 100
 #: Seconds for which events are gathered before the wish is computed anew.
 _WISH_DELAY = 0.005
-#: Seconds notify programs may take to hear of the stop.
-_STOP_NOTIFY = 2.0
+#: Seconds that notify programs, commands and mails have at the stop; main waits 5 for all of it.
+_FAREWELL = 3.0
 
 
 class Child:
@@ -209,8 +209,8 @@ class Child:
             log.get().info("table_cleared", services=len(keys))
             self.applier.owned -= set(keys)
             await self.keeper.save_manifest()
-        await self._notifier.finish(_STOP_NOTIFY)
-        await self.aftermath.stop(self.director, _STOP_NOTIFY)
+        told = self.aftermath.stop(self.director, _FAREWELL)
+        await asyncio.gather(told, self._notifier.finish(_FAREWELL))
         log.get().info("director_stopped")
         if self._server is not None:
             await self._server.close()
@@ -266,8 +266,8 @@ class Child:
         self.configuration.in_force = True
         self.director, effects = thought
         self._stepped(before, effects)
-        for number, effect in enumerate(effects, 1):
-            self.aftermath.tell(effect, self.director)
+        for number, news in enumerate(self.aftermath.news(before, self.director, effects), 1):
+            self.aftermath.tell(news, self.director)
             if number % _TOLD_AT_ONCE == 0:
                 await asyncio.sleep(0)
 
@@ -365,7 +365,7 @@ class Child:
             return Moment.STOPPING
         if self.configuration.reloading:
             return Moment.RELOADING
-        return Moment.RUNNING if self.report.is_ready else Moment.STARTING
+        return Moment.RUNNING if self.aftermath.judged else Moment.STARTING
 
     def unix(self, at: float) -> float:
         """A time of the loop's clock as a Unix time."""

@@ -108,10 +108,14 @@ class Postman:
             self._task = asyncio.create_task(self._work())
 
     async def finish(self, time_limit: float) -> None:
-        """Give what waits a last chance."""
-        if self._task is not None:
-            await asyncio.wait([self._task], timeout=time_limit)
+        """Give what waits a last chance, of so many seconds."""
+        if self._task is None:
+            return
+        _, late = await asyncio.wait([self._task], timeout=time_limit)
+        if late:
             self._task.cancel()  # and no wait: a farewell to a mail server may take its time too
+            lost = self._unsaid + len(self._waiting) + 1
+            log.get().error("mail_failed", error="lvsd has stopped meanwhile", count=lost)
 
     async def _work(self) -> None:
         while self._waiting:
@@ -151,8 +155,13 @@ async def deliver(server: MailServer, message: EmailMessage) -> None:
     password = None
     if server.passwdfile:
         password = await asyncio.to_thread(_first_line, server.passwdfile)
+    octets = message.as_bytes()
+    sender, *recipients = (a.addr_spec for n in ("From", "To") for a in message[n].addresses)
     await aiosmtplib.send(
-        message,
+        # It would fold the lines of a message; what is not ASCII depends on the server's skills.
+        octets if octets.isascii() else message,
+        sender=sender,
+        recipients=recipients,
         hostname=server.host,
         port=server.port,
         username=server.login or None,

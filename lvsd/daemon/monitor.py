@@ -45,6 +45,8 @@ class MonitorFiles:
                 if path := pool.virtual.actions.monitorfile:
                     state = "up" if result.passed else "down"
                     reason = _encoded(result.reason)
+                    if key in director.maintenance:
+                        state, reason = "down", "Server in maintenance"
                     name = self._named(pool)[key.real]
                     self._add(path, f"{head} {name} [{state}] {reason}\n")
 
@@ -101,5 +103,5 @@ def _append(lines: dict[str, list[str]]) -> dict[str, str]:
 
 
 def _encoded(reason: str) -> str:
-    """A reason on one line: percent signs, bars, CR and LF as %XX."""
-    return re.sub(r"[%|\r\n]", lambda found: f"%{ord(found[0]):02X}", reason)
+    """A reason on one line: percent signs, bars, CR and LF as %xx."""
+    return re.sub(r"[%|\r\n]", lambda found: f"%{ord(found[0]):02x}", reason)

@@ -36,7 +36,8 @@ def real_key(last: int, port: int = 80) -> DestinationKey:
 
 def real(last: int, weight: int = 1, kind: CheckKind = CheckKind.HTTP, **check: Any) -> RealServer:
     key = real_key(last)
-    return RealServer(key, Forwarding.ROUTE, weight, Check(kind, key.address, key.port, **check))
+    asked = Check(kind, key.address, key.port, **check)
+    return RealServer(key, Forwarding.ROUTE, weight, asked, port=key.port)
 
 
 def virtual(*reals: RealServer, at: str = "192.0.2.1:80", **policy: Any) -> Virtual:

@@ -13,6 +13,9 @@ from pathlib import Path
 import pytest
 
 from lvsd.config import loads
+from lvsd.core.model import Alert, Moment
+from lvsd.core.model import MailServer as SmtpServer
+from lvsd.daemon.mail import News, deliver, letter
 from lvsd.daemon.maintenance import MaintenanceFolder
 from lvsd.daemon.monitor import _append
 from tests.daemon.childhood import ChildProcess, Web, child
@@ -31,8 +34,11 @@ class MailServer:
     def __init__(self) -> None:
         self.mails: list[str] = []
         self.hangs = False
+        self.talks: set[asyncio.Task[None]] = set()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if talk := asyncio.current_task():
+            self.talks.add(talk)
         writer.write(b"220 mail.example.org\r\n")
         envelope = ""
         while line := (await reader.readline()).decode():
@@ -49,6 +55,8 @@ class MailServer:
                 envelope += line if verb.startswith(("MAIL", "RCPT")) else ""
                 writer.write(b"221 bye\r\n" if verb == "QUIT" else b"250 fine\r\n")
         writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
 
     async def receive(self, count: int) -> list[str]:
         """The first `count` mails, waited for."""
@@ -66,6 +74,8 @@ async def mail_server() -> AsyncIterator[tuple[MailServer, int]]:
         yield mails, server.sockets[0].getsockname()[1]
     finally:
         server.close()
+        if mails.talks:
+            await asyncio.wait(mails.talks, timeout=20)
 
 
 def conf(web: Web, globals_: str = "", members: str = "") -> str:
@@ -100,18 +110,82 @@ async def test_each_change_is_mailed_in_ldirectords_words(tmp_path: Path, web: W
             assert "Service name: My shop" in second
 
 
+@pytest.mark.parametrize("name", ["x" * 100, "word " * 30])
+async def test_a_long_subject_stays_on_one_line(name: str) -> None:
+    async with mail_server() as (mails, port):
+        alert = Alert(("ops@example.org", "night@example.org"))
+        news = News(alert, f"[{name}] Deleted", Moment.RUNNING)
+        await deliver(SmtpServer("127.0.0.1", port), letter(news))
+        (mail,) = await mails.receive(1)
+
+    assert f"\r\nSubject: [{name}] Deleted\r\n" in mail
+    assert "RCPT TO:<night@example.org>" in mail
+
+
 async def test_mails_leave_only_in_the_moments_named_and_are_repeated(
     tmp_path: Path, web: Web
 ) -> None:
     async with mail_server() as (mails, port):
         text = f"emailalert=ops@example.org\nsmtp=127.0.0.1:{port}\nemailalertfreq=1"
-        async with child(tmp_path, conf(web, f"{text}\nemailalertstatus=running")) as c:
+        async with child(
+            tmp_path, conf(web, f"{text}\nemailalertstatus=running", "\tservicename=Shop\n")
+        ) as c:
             await c.ready()
             web.status = 500
             down, again, _ = await mails.receive(3)
 
-            assert "Log-Message: Quiescent real server" in down, "none was sent while starting"
-            assert f"Log-Message: Inaccessible real server: {web.name} (192.0.2.1:80)" in again
+            assert "Log-Message: [Shop] Quiescent real server" in down, (
+                "none was sent while starting"
+            )
+            subject = f"[Shop] Inaccessible real server: {web.name} (192.0.2.1:80)"
+            assert f"Log-Message: {subject}" in again
+
+
+async def test_a_reload_with_a_real_nobody_has_judged_is_no_start(tmp_path: Path, web: Web) -> None:
+    async with mail_server() as (mails, port):
+        text = f"emailalert=ops@example.org\nsmtp=127.0.0.1:{port}\nemailalertstatus=running"
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            slow = f"\treal=127.0.0.1:{silent.getsockname()[1]} masq\n\tchecktimeout=60\n"
+            async with child(tmp_path, conf(web, text)) as c:
+                await c.ready()
+                c.conf.write_text(conf(web, text, slow))
+                assert (await c.ask("POST", "/v1/reload"))[0] == 200
+                web.status = 500
+                (down,) = await mails.receive(1)
+
+                assert f"Log-Message: Quiescent real server: {web.name}" in down
+                assert "Daemon-Status: running" in down
+
+
+async def test_what_a_reload_and_the_stop_remove_is_mailed(tmp_path: Path, web: Web) -> None:
+    async with mail_server() as (mails, port):
+        text = f"emailalert=ops@example.org\nsmtp=127.0.0.1:{port}\n"
+        text += "emailalertstatus=reloading,stopping"
+        other = "\treal=127.0.0.1:9 masq\n"
+        async with child(tmp_path, conf(web, text, other + "\tservicename=Shop\n")) as c:
+            await c.ready()
+            c.conf.write_text(conf(web, text, "\tservicename=Shop\n").replace("masq 3", "masq 7"))
+            assert (await c.ask("POST", "/v1/reload"))[0] == 200
+            purged, restored = await mails.receive(2)
+            assert await c.stop() == 0
+
+    where = "(192.0.2.1:80)"
+    assert f"Log-Message: [Shop] Purged real server (start): 127.0.0.1:9 {where}" in purged
+    assert f"Restored real server: {web.name} {where} (Weight set to 7)" in restored
+    assert "Daemon-Status: reloading" in restored
+    (stopped,) = mails.mails[2:]
+    assert f"Log-Message: [Shop] Purged real server (stop): {web.name} {where}" in stopped
+    assert "Daemon-Status: stopping" in stopped
+
+
+async def test_mails_that_cannot_leave_before_the_end_are_counted(tmp_path: Path, web: Web) -> None:
+    async with mail_server() as (mails, port):
+        mails.hangs = True
+        text = f"emailalert=ops@example.org\nsmtp=127.0.0.1:{port}"
+        async with child(tmp_path, conf(web, text)) as c:
+            await c.ready()
+            assert await c.stop() == 0
+            await c.logged('mail_failed error="lvsd has stopped meanwhile" count=2')
 
 
 async def test_a_mail_server_that_hangs_delays_nothing(tmp_path: Path, web: Web) -> None:
@@ -343,13 +417,19 @@ def test_a_reason_of_odd_bytes_is_written(tmp_path: Path) -> None:
 
 
 async def test_the_monitor_file_has_a_line_for_each_check(tmp_path: Path, web: Web) -> None:
-    monitor = tmp_path / "monitor"
-    async with child(tmp_path, conf(web, "", f'\tmonitorfile="{monitor}"\n')) as c:
+    monitor, folder = tmp_path / "monitor", tmp_path / "maintenance"
+    folder.mkdir()
+    text = conf(web, f"maintenancedir={folder}", f'\tmonitorfile="{monitor}"\n')
+    async with child(tmp_path, text) as c:
         await c.ready()
         web.status = 500
         await c.until(lambda s: s["virtuals"][0]["reals"][0]["health"] == "down")
+        (folder / "127.0.0.1").touch()
+        async with asyncio.timeout(20):
+            while "[down] Server in maintenance\n" not in await c.file(monitor):  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
         assert await c.stop() == 0
-        name = f"negotiate http tcp 127.0.0.1 {web.port} 3 masq /"
+        name = f"negotiate http tcp 127.0.0.1 {web.port} 3 masq / "
         lines = monitor.read_text().splitlines()
         assert f"[{c.process.pid}] {name} [up] " in lines[0]
         assert any(f"{name} [down] status 500" in line for line in lines)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -200,3 +201,18 @@ def test_a_link_named_ldirectord_speaks_its_language(tmp_path: Path) -> None:
     answer = subprocess.run([program, "-v"], capture_output=True, text=True, check=True)
 
     assert answer.stdout.startswith("lvsd ")
+
+
+@pytest.mark.parametrize("named", ["", 'logfile="{0}"\n', 'logfile="{0}.other"\n'])
+def test_every_event_is_logged_once(instance: Instance, named: str) -> None:
+    default = ldirectord._logfile(instance)
+    Path(instance.file).write_text(named.format(default) + GOOD)
+    assert [call(instance, verb) for verb in ("start", "stop")] == [0, 0]
+
+    events = r" (child_started|started|ready|config_loaded|table_cleared|stopping|stopped)\b"
+    text = "".join(path.read_text() for path in Path(instance.folder).glob("log*"))
+    found = re.findall(events, text)
+    assert sorted(found) == sorted(set(found))
+    assert len(found) == 7
+    if "other" in named:
+        assert "ready" not in Path(default).read_text()

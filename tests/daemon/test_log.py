@@ -17,6 +17,7 @@ import pytest
 
 from lvsd import log
 from lvsd.events import EVENTS, events_document
+from tests.lab.topology import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -43,6 +44,12 @@ def stderr_at(fd: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         log.set_logfile("")
         if log._sinks.stderr is not None:
             log._sinks.stderr.close()
+
+
+def _logged(event: str, path: Path) -> bool:
+    """Log an event; whether the file by that name has it."""
+    log.get().info(event)
+    return path.exists() and event in path.read_text()
 
 
 def read(fd: int) -> str:
@@ -238,6 +245,45 @@ def test_reopen_follows_the_name_after_logrotate(err: int, tmp_path: Path) -> No
 
     assert "real_down" in path.read_text()
     assert "real_down" not in (tmp_path / "lvsd.log.1").read_text()
+
+
+def test_a_logfile_is_followed_when_it_is_moved_and_nobody_says_so(
+    err: int, tmp_path: Path
+) -> None:
+    path = tmp_path / "lvsd.log"
+    log.configure("director", str(path))
+    path.rename(tmp_path / "lvsd.log.1")
+
+    wait_until(path.exists)
+    wait_until(lambda: _logged("real_down", path))
+
+    assert stat.S_IMODE(path.stat().st_mode) & 0o007 == 0
+
+
+def test_a_log_file_as_stderr_is_followed_and_gets_what_no_logfile_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, taken = tmp_path / "ldirectord.log", tmp_path / "lvsd.log"
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    with stderr_at(fd, monkeypatch):
+        monkeypatch.setenv(log.LOG_VARIABLE, str(path))
+        log.configure("director")
+        log.relay("info", "started", {})
+        path.rename(tmp_path / "ldirectord.log.1")
+        wait_until(lambda: _logged("ready", path))
+        log.set_logfile(str(taken))
+        log.get().info("real_up")
+        log.relay("info", "router_changed", {})
+        log.leave_to_child(True)
+        log.get(relayed=True).info("stopping")
+    os.close(fd)
+
+    assert "info started" in (tmp_path / "ldirectord.log.1").read_text()
+    assert "real_up" not in path.read_text()
+    assert [line.split()[-1] for line in taken.read_text().splitlines()] == [
+        "real_up",
+        "router_changed",
+    ]
 
 
 def test_a_relayed_event_goes_to_the_logfile_alone(err: int, tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ class RealServer:
 
     `key` is the kernel's (port already forced to the service's port for gate and ipip, as
     ipvsadm does); `check` carries its own address and port. `port` is the port as written, 0
-    where none was.
+    where none was; `checkport` the one that `checkport=` gives.
     """
 
     key: DestinationKey
@@ -100,6 +100,7 @@ class RealServer:
     u_threshold: int = 0
     l_threshold: int = 0
     port: int = 0
+    checkport: int | None = None
 
     @property
     def name(self) -> str:
