@@ -211,7 +211,7 @@ def test_a_check_is_named_as_in_ldirectords_monitor_file(server: RealServer, nam
 def test_a_mark_for_ipv6_is_a_fwm_in_the_monitor_file() -> None:
     key = ServiceKey(Family.INET6, Protocol.FWM, None, 0, 7)
     server = real(4)
-    server = replace(server, key=DestinationKey(ip_address("2001:db8::1"), 0))
+    server = replace(server, key=DestinationKey(ip_address("2001:db8::1"), 0), port=0)
 
     name = identities(Virtual(VirtualService(key, "rr"), (server,)))[server.key]
 
