@@ -84,6 +84,7 @@ def told(text: str) -> list[str]:
             BLOCK.replace("service=http", "checktype=external"),
             "the program gets the daemon's environment (here: PATH and LANG only)",
         ),
+        (f"supervised=yes\n{BLOCK}", "t.cf:1:1: ldirectord: it logs to standard output then"),
         (f"{BLOCK}\tcheckport=pop3\n", "t.cf:4:12: ldirectord: it takes 3 for the port"),
         (f"{BLOCK}\tpersistent=0\n", "t.cf:4:13: ldirectord: ipvsadm refuses a persistence of 0"),
         (

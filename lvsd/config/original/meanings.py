@@ -23,6 +23,11 @@ def meanings(globals_: Section, blocks: Sequence[tuple[Section, Virtual]]) -> It
     if '"' in _written(globals_, "maintenancedir"):
         text = "it looks for a folder whose name has the quotes in it: maintenance never works"
         yield remark(globals_.place("maintenancedir"), text)
+    if globals_.value("supervised"):
+        place = globals_.settings["supervised"].statement.place
+        yield remark(
+            place, "it logs to standard output then, and to no file (here: standard error)"
+        )
     for section, virtual in blocks:
         yield from _policy(section, globals_)
         yield from _service(section, virtual)
