@@ -243,11 +243,25 @@ VECTORS: list[tuple[str, Kind]] = [
 ]  # fmt: skip
 
 
+#: Members that a second block, with the server of the first, has besides.
+MEMBERS = (
+    *("checktimeout=7", "negotiatetimeout=7", "failurecount=3", "httpmethod=HEAD", 'login="a"'),
+    *("checkport=81", "virtualhost=b.example", 'request="/b"', 'receive="b"', "service=https"),
+    "checktype=connect",
+)
+
+
+def _pair(member: str) -> str:
+    second = _BLOCK.replace("0.1:80", "0.1:81").replace("0.2:80 gate", "0.2:80 masq")
+    return f"{_BLOCK.replace('gate', 'masq')}\n{second}\t{member}\n"
+
+
 @pytest.fixture(scope="module")
 def readings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Reading]:
     """The original's reading of everything below, in one run of its code."""
     files = {f"generated-{seed:03}": generated(seed) for seed in range(FILES)}
     files |= {f"vector-{i:03}": text.encode() for i, (text, _) in enumerate(VECTORS)}
+    files |= {f"pair-{i}": _pair(member).encode() for i, member in enumerate(MEMBERS)}
     return read(files, tmp_path_factory.mktemp("ldirectord"))
 
 
@@ -290,3 +304,16 @@ def test_check_names_the_very_line_at_which_ldirectord_stops(
     there = re.search(r" at line ([0-9]+):", readings[f"vector-{number:03}"].error)
 
     assert stops(text.encode())[:1] == ([int(there[1])] if there else [])
+
+
+@pytest.mark.parametrize("number", range(len(MEMBERS)), ids=lambda n: MEMBERS[n])
+def test_check_tells_of_blocks_that_share_one_check(
+    readings: dict[str, Reading], number: int
+) -> None:
+    member = MEMBERS[number]
+    one = len(readings[f"pair-{number}"].checks) == 1
+    found = surprises("t.cf", node="dir1", text=_pair(member).encode())
+
+    told = any("once for this block" in remark.text for remark in found)
+
+    assert told is (one and "login" not in member)  # no login is asked for over http
