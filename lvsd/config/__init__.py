@@ -2,6 +2,7 @@
 
 `syntax` makes statements of bytes, `document` makes sections of files, `services` and `routers`
 make the nouns of the model of sections, `load` puts them together. `table` holds every directive.
+`original` tells what ldirectord would do with the same file.
 """
 
 from lvsd.config.diagnostics import ConfigError, Diagnostic

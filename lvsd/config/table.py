@@ -130,7 +130,8 @@ _SHARED = (
         "is again, then ADDRESS:PORT (or the mark) and the protocol; once at the start as well. No "
         "shell is involved; it may take 30 s."),
     row("GV", "emailalert", "text", "",
-        "Addresses to mail on each change of a real server, separated by blanks or commas."),
+        "Addresses to mail on each change of a real server, separated by blanks or commas. Those "
+        "of the form NAME <ADDRESS> stand between commas."),
     row("GV", "emailalertfreq", "number", "0",
         "Seconds between repeated mails about a real server that stays down; 0 for none."),
     row("GV", "emailalertstatus", "text", "all",

@@ -84,6 +84,7 @@ def told(text: str) -> list[str]:
             BLOCK.replace("service=http", "checktype=external"),
             "the program gets the daemon's environment (here: PATH and LANG only)",
         ),
+        (f"supervised=yes\n{BLOCK}", "t.cf:1:1: ldirectord: it logs to standard output then"),
         (f"{BLOCK}\tcheckport=pop3\n", "t.cf:4:12: ldirectord: it takes 3 for the port"),
         (f"{BLOCK}\tpersistent=0\n", "t.cf:4:13: ldirectord: ipvsadm refuses a persistence of 0"),
         (
@@ -110,6 +111,11 @@ def told(text: str) -> list[str]:
                 ("httpmethod=HEAD", "httpmethod"),
             )
         ],
+        (
+            "virtual=192.0.2.1:80\n\treal=192.0.2.4:80 gate\n\tchecktype=external\n\n"
+            "virtual=192.0.2.2:80\n\treal=192.0.2.4:80 gate\n\tchecktype=external\n",
+            "with the virtual's address of that one",
+        ),
         (f"{BLOCK}\trise=2\n", "t.cf:4:2: ldirectord: it refuses the whole file here"),
     ],
 )
@@ -135,6 +141,14 @@ def test_two_spellings_of_one_port_are_no_surprise(service: str, real: str) -> N
     found = told(f"virtual=127.0.0.1:{service}\n\treal=127.0.0.2:{real} gate\n\tchecktype=on\n")
 
     assert not any("the port is not the service's" in line for line in found), found
+
+
+@pytest.mark.parametrize("member", ["checkport=81", 'virtualhost="b.example"', 'request="/b"'])
+def test_checks_that_it_tells_apart_are_not_shared(member: str) -> None:
+    second = BLOCK.replace("2.1:80", "2.2:80")
+    found = told(f"quiescent=yes\n{BLOCK}\tchecktimeout=7\n\n{second}\t{member}\n")
+
+    assert not any("once for this block" in line for line in found), found
 
 
 def test_a_file_that_lvsd_refuses_has_errors_instead() -> None:

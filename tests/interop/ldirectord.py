@@ -36,7 +36,8 @@ for my $file (sort glob("$ARGV[0]/*.cf")) {
             emailalertfrom => $EMAILALERTFROM, smtp => $SMTP, maintenancedir => $MAINTDIR,
             fallback => $FALLBACK, fallbackcommand => $FALLBACKCOMMAND,
         );
-        print "\nREAD " . $json->encode({virtuals => \@VIRTUAL, globals => \%globals}) . "\n";
+        print "\nREAD " . $json->encode(
+            {virtuals => \@VIRTUAL, globals => \%globals, checks => \@REAL}) . "\n";
         close(STDOUT);
         POSIX::_exit(0);
     }
@@ -56,9 +57,11 @@ class Reading:
         said, found, document = said.partition("\nREAD ")
         self.error = "" if found else (said.strip() or f"exit status {status}")
         self.warnings = said if found else ""
-        read = json.loads(document) if found else {"virtuals": [], "globals": {}}
+        read = json.loads(document) if found else {"virtuals": [], "globals": {}, "checks": []}
         self.virtuals: list[dict[str, Any]] = read["virtuals"]
         self.globals: dict[str, Any] = read["globals"]
+        #: For each check that it makes, the services that it counts for.
+        self.checks: list[list[str]] = [check["virtual"] for check in read["checks"]]
 
 
 def read(files: Mapping[str, bytes], folder: Path) -> dict[str, Reading]:

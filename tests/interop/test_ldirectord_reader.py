@@ -13,6 +13,8 @@ import re
 import pytest
 
 from lvsd.config import surprises
+from lvsd.config.diagnostics import BadValue
+from lvsd.config.original.reals import taken
 from tests.interop.comparison import Kind, judged
 from tests.interop.ldirectord import Reading, read
 
@@ -243,11 +245,36 @@ VECTORS: list[tuple[str, Kind]] = [
 ]  # fmt: skip
 
 
+#: Members that a second block, with the server of the first, has besides.
+MEMBERS = (
+    *("checktimeout=7", "negotiatetimeout=7", "failurecount=3", "httpmethod=HEAD", 'login="a"'),
+    *("checkport=81", "virtualhost=b.example", 'request="/b"', 'receive="b"', "service=https"),
+    "checktype=connect",
+)
+
+
+def _pair(member: str) -> str:
+    second = _BLOCK.replace("0.1:80", "0.1:81").replace("0.2:80 gate", "0.2:80 masq")
+    return f"{_BLOCK.replace('gate', 'masq')}\n{second}\t{member}\n"
+
+
+#: Lines of real servers, well written or not.
+LINES = [
+    f"127.0.0.2{port} gate{weight}{strings}{limits}"
+    for port in (":80", "", "->127.0.0.3:80", " -> 127.0.0.3:80")
+    for weight in ("", " 5", " 5,")
+    for strings in ("", ' "a", "b"', ' "/a","b"', ' "a" , "b"', ' "a", "b 7"', ' "l:5" "u:7"')
+    for limits in ("", " l:3 u:9", " u:9 l:3", " x", ' request="a"')
+]
+
+
 @pytest.fixture(scope="module")
 def readings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Reading]:
     """The original's reading of everything below, in one run of its code."""
     files = {f"generated-{seed:03}": generated(seed) for seed in range(FILES)}
     files |= {f"vector-{i:03}": text.encode() for i, (text, _) in enumerate(VECTORS)}
+    files |= {f"pair-{i}": _pair(member).encode() for i, member in enumerate(MEMBERS)}
+    files |= {f"line-{i:03}": _servers(line).encode() for i, line in enumerate(LINES)}
     return read(files, tmp_path_factory.mktemp("ldirectord"))
 
 
@@ -290,3 +317,38 @@ def test_check_names_the_very_line_at_which_ldirectord_stops(
     there = re.search(r" at line ([0-9]+):", readings[f"vector-{number:03}"].error)
 
     assert stops(text.encode())[:1] == ([int(there[1])] if there else [])
+
+
+@pytest.mark.parametrize("number", range(len(MEMBERS)), ids=lambda n: MEMBERS[n])
+def test_check_tells_of_blocks_that_share_one_check(
+    readings: dict[str, Reading], number: int
+) -> None:
+    member = MEMBERS[number]
+    one = len(readings[f"pair-{number}"].checks) == 1
+    found = surprises("t.cf", node="dir1", text=_pair(member).encode())
+
+    told = any("once for this block" in remark.text for remark in found)
+
+    assert told is (one and "login" not in member)  # no login is asked for over http
+
+
+@pytest.mark.parametrize("number", range(len(LINES)), ids=lambda n: LINES[n])
+def test_a_real_line_is_taken_as_the_original_takes_it(
+    readings: dict[str, Reading], number: int
+) -> None:
+    there = readings[f"line-{number:03}"]
+    if there.error:
+        with pytest.raises(BadValue):
+            taken(LINES[number])
+        return
+    real = there.virtuals[0]["real"][0]
+    here = taken(LINES[number])
+
+    strings = (here.strings or ("", ""))[0].removeprefix("/"), (here.strings or ("", ""))[1]
+    assert int(real["weight"]) == here.weight
+    assert (int(real.get("l-threshold") or 0), int(real.get("u-threshold") or 0)) == (
+        here.lower,
+        here.upper,
+    )
+    assert (real.get("request") or "").removeprefix("/") == strings[0]
+    assert (real.get("receive") or "") == ("" if here.lost else strings[1])

@@ -34,7 +34,9 @@ def surprises(path: str, *, node: str | None = None, text: bytes | None = None) 
     sections = [s for s in document.sections if s.kind == OPENERS["virtual"]]
     blocks = list(zip(sections, config.virtuals, strict=True))
     found = [*refused_lines(text, path), *refused_words(document)]
-    found += [*meanings(document.globals, blocks), *shared_checks(blocks), *habits(config, path)]
+    found += [*meanings(document.globals, blocks), *habits(config, path)]
+    if not document.globals.value("fork", False):
+        found += shared_checks(blocks)
     order: dict[str, int] = {}
     for one in found:
         order.setdefault(one.file, len(order))

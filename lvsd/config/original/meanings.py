@@ -12,7 +12,7 @@ from lvsd.config.negotiate import EXTERNAL_KINDS
 from lvsd.config.original.reals import taken
 from lvsd.config.original.remarks import remark
 from lvsd.config.reals import Line, parse
-from lvsd.core.model import CheckKind, Forwarding, Protocol, ServiceKey, Virtual
+from lvsd.core.model import Check, CheckKind, Forwarding, Protocol, ServiceKey, Virtual
 
 _POP, _FTP, _DNS, _SIP = CheckKind.POP, CheckKind.FTP, CheckKind.DNS, CheckKind.SIP
 _IMAP = {CheckKind.IMAP: 143, CheckKind.IMAPS: 993}
@@ -23,6 +23,11 @@ def meanings(globals_: Section, blocks: Sequence[tuple[Section, Virtual]]) -> It
     if '"' in _written(globals_, "maintenancedir"):
         text = "it looks for a folder whose name has the quotes in it: maintenance never works"
         yield remark(globals_.place("maintenancedir"), text)
+    if globals_.value("supervised"):
+        place = globals_.settings["supervised"].statement.place
+        yield remark(
+            place, "it logs to standard output then, and to no file (here: standard error)"
+        )
     for section, virtual in blocks:
         yield from _policy(section, globals_)
         yield from _service(section, virtual)
@@ -68,7 +73,8 @@ def _service(section: Section, virtual: Virtual) -> Iterator[Diagnostic]:
     if (digits := re.search("[0-9]+", _written(section, "checkport"))) and digits.start():
         yield remark(section.place("checkport"), f"it takes {digits[0]} for the port")
     text = section.head_text.rpartition(":")[2]
-    negotiates = section.value("checktype", "negotiate") not in ("connect", "ping", "on", "off")
+    checktype = section.value("checktype", "negotiate")
+    negotiates = checktype == "negotiate" or checktype.isdigit()
     if re.match("0+[1-9]", text) and "service" not in section.settings and negotiates:
         yield remark(section.head, f"port {text} tells it no service: nothing is checked")
 
@@ -77,13 +83,13 @@ def _check(section: Section, virtual: Virtual) -> Iterator[Diagnostic]:
     """What its check of a block's real servers is worth."""
     if not virtual.reals:
         return
-    kind = virtual.reals[0].check.kind
-    place = section.place("service") if "service" in section.settings else section.head
-    if text := _outcome(section, kind):
+    checks = [real.check for real in virtual.reals]
+    kind, place = checks[0].kind, section.place("service")
+    if text := next(filter(None, map(_outcome, checks)), ""):
         yield remark(place, text)
     if kind in (_FTP, _SIP) and not {"service", "login"} & section.settings.keys():
         yield remark(place, f"without service={kind.value} it logs in with an empty name")
-    if kind in _IMAP and any(real.check.port != _IMAP[kind] for real in virtual.reals):
+    if kind in _IMAP and any(c.address.version == 4 and c.port != _IMAP[kind] for c in checks):
         text = f"its {kind.value} check asks port {_IMAP[kind]}, whatever is configured (Debian 12)"
         yield remark(place, text)
     if kind is CheckKind.OFF:
@@ -101,23 +107,16 @@ def _check(section: Section, virtual: Virtual) -> Iterator[Diagnostic]:
         yield remark(place, "the program gets the daemon's environment (here: PATH and LANG only)")
 
 
-def _outcome(section: Section, kind: CheckKind) -> str:
-    given = section.settings
-    if kind in (_POP, CheckKind.POPS) and "login" not in given:
+def _outcome(check: Check) -> str:
+    """Why a check of its has one result only; "" where it may have both."""
+    kind = check.kind
+    if kind in (_POP, CheckKind.POPS) and not check.login:
         return f"without login= its {kind.value} check always passes, even with no server there"
-    if kind is _FTP and not _receives(section):
+    if kind is _FTP and not check.receive:
         return "without receive= its ftp check always passes, even with no server there"
-    if kind is _DNS and not _receives(section):
+    if kind is _DNS and not check.receive:
         return "without receive= its dns check never passes"
     return ""
-
-
-def _receives(section: Section) -> bool:
-    """Whether the block, or each of its real servers, says what to receive."""
-    settings = (*section.repeated.get("real", ()), *section.repeated.get("real6", ()))
-    return "receive" in section.settings or all(
-        parse(str(setting.value), lambda _: None).receive for setting in settings
-    )
 
 
 def _reals(section: Section, key: ServiceKey) -> Iterator[Diagnostic]:
