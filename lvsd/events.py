@@ -35,6 +35,7 @@ EVENTS: dict[str, str] = {
     "real_up": "A real server passed its checks and takes connections.",
     "real_down": "A real server failed its checks; `reason` is the last verdict.",
     "real_failing": "A check failed, but not often enough yet to take the real server down.",
+    "real_steadied": "A check passed again before the real server had failed often enough.",
     "checks_hampered": "Checks could not be made, for want of something on this host.",
     "real_drained": "A real server was taken out of service by an operator.",
     "real_undrained": "A real server was put back into service by an operator.",

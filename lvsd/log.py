@@ -120,17 +120,21 @@ class _Stderr:
 
 
 class _File:
-    """`logfile=/path`: lines `[time|process|pid] text`, in a file that is not world-readable."""
+    """`logfile=/path`: lines `[time|process|pid] text`, in a file that is not world-readable.
 
-    def __init__(self, path: str, process: str) -> None:
-        self.path, self.process = path, process
+    `classic` is the name in the place of the process where ldirectord's words are asked for.
+    """
+
+    def __init__(self, path: str, process: str, classic: str = "") -> None:
+        self.path, self.process, self.classic = path, classic or process, bool(classic)
         self.fd = open_log(path)
         self._follower = Follower(path, self.fd)
 
     def write(self, level: str, event: Event, at: float | None = None) -> bool:
         """True when the line went out whole. `at` is a Unix time, None for now."""
         head = f"[{time.ctime(at)}|{self.process}|{os.getpid()}]"
-        line = _bytes(f"{head} {_classic(event) or f'{level} {_key_value(event)}'}")
+        text = _sentence(event) if self.classic else ""
+        line = _bytes(f"{head} {text or f'{level} {_key_value(event)}'}")
         try:
             return os.write(self.fd, line) == len(line)
         except OSError:
@@ -149,19 +153,19 @@ class _File:
 class _Syslog:
     """`logfile=local0`: datagrams to the system's syslog, connected anew when it restarted."""
 
-    def __init__(self, facility: str, process: str) -> None:
+    def __init__(self, facility: str, process: str, classic: str = "") -> None:
         if facility not in FACILITY:
             raise ValueError(f'unknown syslog facility "{facility}"')
-        self.facility, self.process = FACILITY[facility], process
+        self.facility, self.classic = FACILITY[facility], bool(classic)
+        self.tag = "ldirectord" if classic else f"lvsd-{process}"
         self.socket: socket.socket | None = None
 
     def write(self, level: str, event: Event, at: float | None = None) -> bool:
         """True when the datagram was taken; syslog has its own clock."""
-        head = f"<{self.facility * 8 + PRIORITY[level]}>lvsd-{self.process}[{os.getpid()}]: "
+        head = f"<{self.facility * 8 + PRIORITY[level]}>{self.tag}[{os.getpid()}]: "
+        text = (_sentence(event) if self.classic else "") or _key_value(event)
         try:
-            self._connected().send(
-                _bytes(head + (_classic(event) or _key_value(event)))[:-1], socket.MSG_DONTWAIT
-            )
+            self._connected().send(_bytes(head + text)[:-1], socket.MSG_DONTWAIT)
         except BlockingIOError:
             return False
         except OSError:
@@ -250,16 +254,17 @@ def get(**fields: Any) -> Logger:
     return logger
 
 
-def set_logfile(logfile: str) -> None:
+def set_logfile(logfile: str, classic: str = "") -> None:
     """Follow a new `logfile=`; the old one is closed only once the new one is open.
 
+    `classic` is the configuration's name where lines shall be ldirectord's, "" for our own.
     Raises ValueError for an unknown facility, OSError when the file cannot be opened.
     """
     new: _File | _Syslog | None = None
     if logfile.startswith("/"):
-        new = _File(logfile, _sinks.process)
+        new = _File(logfile, _sinks.process, classic)
     elif logfile:
-        new = _Syslog(logfile, _sinks.process)
+        new = _Syslog(logfile, _sinks.process, classic)
     if _sinks.extra is not None:
         _sinks.extra.close()
     _sinks.extra = new
@@ -303,8 +308,8 @@ def leave_to_child(leave: bool) -> None:
 
 
 def sentence(text: str) -> None:
-    """A line for `logfile=` alone, in ldirectord's words."""
-    if _sinks.extra is not None:
+    """A line in ldirectord's words, for a `logfile=` that shall have them."""
+    if _sinks.extra is not None and _sinks.extra.classic:
         _sinks.extra.write("info", {"event": "", "sentence": text})
 
 
@@ -337,8 +342,8 @@ def _key_value(event: Event) -> str:
     return text
 
 
-def _classic(event: Event) -> str:
-    """The event in ldirectord's words, where `logstyle=` asks for them and it has any."""
+def _sentence(event: Event) -> str:
+    """The event in ldirectord's words, if it has any."""
     return _printable(str(event.get("sentence", "")))
 
 

@@ -306,7 +306,7 @@ def _health_told(old: Pool, new: Pool, touched: set[DestinationKey]) -> Iterator
         key = RealKey(new.virtual.key, real)
         if before.status is not after.status:
             yield HealthChanged(key, before.status, after.status, after.reason)
-        elif after.up and after.streak > before.streak:
+        elif after.up and after.streak != before.streak:
             yield SoftFailure(key, after.streak, new.virtual.fall, after.reason)
 
 

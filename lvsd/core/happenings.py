@@ -144,7 +144,10 @@ class HealthChanged:
 
 @dataclass(frozen=True, slots=True)
 class SoftFailure:
-    """A live real failed a check, `count` times of the `fall` that take it down."""
+    """A live real failed a check, `count` times of the `fall` that take it down.
+
+    A `count` of 0: a check passed again before it came to that.
+    """
 
     key: RealKey
     count: int

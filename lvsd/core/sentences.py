@@ -52,6 +52,8 @@ def sentence(effect: Effect, director: Director) -> Sentence | None:
             return _returned(key, director, there=True)
         case SoftFailure(key, count, fall, _):
             where = f"{key.real} ({_protocol(key.virtual)}:{key.virtual})"
+            if not count:
+                return Sentence(f"Resetting soft failure count: {where}", key)
             return Sentence(f"Soft failure real server: {where} failure {count}/{fall}", key)
         case FallbackEntered(virtual, server):
             key = RealKey(virtual, server)

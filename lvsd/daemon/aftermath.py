@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from typing import Any
 
 from lvsd import log
 from lvsd.core.director import Director
@@ -57,11 +58,11 @@ class Aftermath:
         self._monitor = MonitorFiles()
         self._outages: dict[RealKey, _Outage] = {}
         self._timer: asyncio.TimerHandle | None = None
-        self.judged = self._classic = self._monitored = False
+        self.judged = self._monitored = False
+        self._signal = ""
 
     def follow(self, old: Config, new: Config) -> None:
         """A configuration came into force."""
-        self._classic = new.logstyle == "ldirectord"
         self._monitored = any(virtual.actions.monitorfile for virtual in new.virtuals)
         self._monitor.forget()
         known = {virtual.key: virtual for virtual in new.virtuals}
@@ -80,7 +81,7 @@ class Aftermath:
             self._say(effect, director)
             return
         said = sentence(effect, director)
-        tell(effect, director, said.text if said is not None and self._classic else "")
+        tell(effect, director, said.text if said is not None else "")
         if said is not None:
             self._alert(said, director)
         self.judged |= isinstance(effect, AllJudged)
@@ -88,6 +89,15 @@ class Aftermath:
             pool := director.pools.get(effect.virtual)
         ):
             self._commands.changed(pool.virtual, up=isinstance(effect, ServiceUp))
+
+    def relay(self, level: str, event: str, fields: Mapping[str, Any], at: float) -> None:
+        """Log an event of main, with ldirectord's words for it."""
+        words = ""
+        if event == "started":
+            words = f"Starting Linux Director (lvsd {fields.get('version')}) as daemon"
+        elif event == "stopping":
+            self._signal = str(fields.get("signal")).removeprefix("SIG")
+        log.relay(level, event, {**fields, "sentence": words}, at)
 
     def checked(self, event: Event, director: Director) -> None:
         """Note check results for monitor files; `director` is the state they came to."""
@@ -103,6 +113,7 @@ class Aftermath:
         for pool in director.pools.values():
             for said in stopped(pool) if pool.virtual.cleanstop else ():
                 self._say(said, director)
+        log.sentence(f"Linux Director Daemon terminated on signal: {self._signal}")
         if self._timer is not None:
             self._timer.cancel()
         await asyncio.gather(
@@ -112,8 +123,7 @@ class Aftermath:
         )
 
     def _say(self, said: Sentence, director: Director) -> None:
-        if self._classic:
-            log.sentence(said.text)
+        log.sentence(said.text)
         self._alert(said, director)
 
     def _alert(self, said: Sentence, director: Director) -> None:
@@ -146,6 +156,7 @@ class Aftermath:
     def _mail(self, virtual: Virtual, text: str) -> None:
         alert, name = virtual.actions.alert, virtual.actions.servicename
         if alert is not None and (moment := self._moment()) in alert.moments:
+            log.sentence(f"emailalert: {text}")
             subject = f"[{name}] {text}" if name else text
             self._postman.post(News(alert, subject, moment, _about(virtual)))
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import hashlib
+import os
 import time
 from collections.abc import Collection
 from dataclasses import replace
@@ -128,6 +129,7 @@ class Configuration:
 
     async def hangup(self) -> None:
         """SIGHUP: a new log file and a reload."""
+        log.sentence("Reloading Linux Director Daemon config on signal")
         try:
             log.reopen()
         except OSError as error:
@@ -184,7 +186,8 @@ class Configuration:
 
     def _log_to(self, config: Config) -> None:
         try:
-            log.set_logfile(config.logfile)
+            classic = config.logstyle == "ldirectord"
+            log.set_logfile(config.logfile, os.path.basename(config.path) if classic else "")
         except (OSError, ValueError) as error:
             reason = (error.strerror if isinstance(error, OSError) else "") or str(error)
             log.get().error("state_lost", path=config.logfile, error=reason)
@@ -214,6 +217,7 @@ class Configuration:
         self._noticed = content
         words = f"Configuration file '{path}' has changed on disk"
         log.get(sentence=words).info("config_changed", path=path)
+        log.sentence(f" - {'reread' if config.autoreload else 'ignore'} new configuration")
         if config.autoreload and not (await self.reload()).ok:
             return  # what a callback would hand on is no configuration
         if config.callback:

@@ -182,7 +182,7 @@ class Child:
                 if event == "lower_priority_heard":
                     self._lower_heard(fields)
                 else:
-                    log.relay(level, event, fields, at)
+                    self.aftermath.relay(level, event, fields, at)
             case Reload():
                 self._spawn(self.configuration.hangup())
             case Stop() if not self._stopping:

@@ -31,6 +31,8 @@ def tell(effect: Effect, director: Director, sentence: str = "") -> None:
             logger.info("real_up", **_real(key), weight=_weight(director, key), reason=reason)
         case HealthChanged(key, _, _, reason):
             logger.warning("real_down", **_real(key), weight=0, reason=reason)
+        case SoftFailure(key, 0, _, reason):
+            logger.info("real_steadied", **_real(key), reason=reason)
         case SoftFailure(key, count, fall, reason):
             logger.info("real_failing", **_real(key), failure=f"{count}/{fall}", reason=reason)
         case ServiceUp(virtual):

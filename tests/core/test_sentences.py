@@ -78,6 +78,8 @@ def test_soft_failures_are_counted() -> None:
     bench.check(True)
 
     assert bench.check(False) == [f"Soft failure real server: {R} (tcp:{V}) failure 1/3"]
+    assert bench.check(True) == [f"Resetting soft failure count: {R} (tcp:{V})"]
+    assert bench.check(True) == []
 
 
 def test_the_fallback_is_added_and_deleted() -> None:

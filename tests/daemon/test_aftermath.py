@@ -17,6 +17,7 @@ from lvsd.core.model import Alert, Moment
 from lvsd.core.model import MailServer as SmtpServer
 from lvsd.daemon.mail import News, deliver, letter
 from lvsd.daemon.maintenance import MaintenanceFolder
+from lvsd.daemon.messages import Reload, RouterEvent
 from lvsd.daemon.monitor import _append
 from tests.daemon.childhood import ChildProcess, Web, child
 
@@ -439,14 +440,34 @@ async def test_the_log_file_speaks_ldirectords_language_where_asked(
     tmp_path: Path, web: Web
 ) -> None:
     file = tmp_path / "lvsd.log"
-    async with child(tmp_path, conf(web, f'logfile="{file}"\nlogstyle=ldirectord')) as c:
+    text = f'logfile="{file}"\nlogstyle=ldirectord\nautoreload=yes\n'
+    text += "emailalert=ops@example.org\nsmtp=127.0.0.1:9"
+    async with child(tmp_path, conf(web, text)) as c:
         await c.ready()
+        c.send(RouterEvent("started", 1.0, {"version": "1.2"}))
+        c.conf.write_text(conf(web, text) + "\tcomment=changed\n")
+        await c.logged("config_changed")
+        c.send(Reload())
+        c.send(RouterEvent("stopping", 2.0, {"signal": "SIGTERM"}))
         assert await c.stop() == 0
-    lines = [line.partition("] ")[2] for line in file.read_text().splitlines()]
+    found = [line.partition("] ") for line in file.read_text().splitlines()]
+    lines = [text for _, _, text in found]
 
-    assert "Added virtual server: 192.0.2.1:80" in lines
-    assert f"Added real server: {web.name} (192.0.2.1:80) (Weight set to 3)" in lines
-    assert "Purged virtual server (stop): 192.0.2.1:80" in lines
+    where = f"{web.name} (192.0.2.1:80)"
+    changed = lines.index(f"Configuration file '{c.conf}' has changed on disk")
+    assert lines[changed + 1] == " - reread new configuration"
+    for line in (
+        "Starting Linux Director (lvsd 1.2) as daemon",
+        "Added virtual server: 192.0.2.1:80",
+        f"Added real server: {where} (Weight set to 3)",
+        f"emailalert: Added real server: {where} (Weight set to 3)",
+        "Reloading Linux Director Daemon config on signal",
+        f"Purged real server (stop): {where}",
+        "Purged virtual server (stop): 192.0.2.1:80",
+        "Linux Director Daemon terminated on signal: TERM",
+    ):
+        assert line in lines
+    assert {head.split("|")[1] for head, _, _ in found} == {"lvsd.conf"}
 
 
 def _exchange(path: Path, new: Path) -> None:

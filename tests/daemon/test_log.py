@@ -322,6 +322,25 @@ def test_a_facility_sends_datagrams_to_syslog(
         assert syslog.recv(4096).decode() == expected
 
 
+@pytest.mark.parametrize(
+    ("classic", "expected"),
+    [("web.cf", "<134>ldirectord[{}]: Added"), ("", "<134>lvsd-director[{}]: real_up")],
+)
+def test_ldirectords_words_come_with_its_name_and_only_where_asked(
+    err: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, classic: str, expected: str
+) -> None:
+    monkeypatch.setattr(log, "DEV_LOG", str(tmp_path / "log"))
+    log.configure("director")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as syslog:
+        syslog.bind(str(tmp_path / "log"))
+        syslog.settimeout(5)
+        log.set_logfile("local0", classic)
+
+        log.get(sentence="Added").info("real_up")
+
+        assert syslog.recv(4096).decode() == expected.format(os.getpid())
+
+
 def test_syslog_away_costs_lines_and_comes_back(
     err: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
