@@ -178,7 +178,9 @@ class Stage:
     def _start(self) -> None:
         self._kill()
         command = ["/usr/sbin/ldirectord", "-d", self._scene / "ldirectord.cf", "start"]
-        self._theirs = self.lab.spawn_peer(THEIRS, command)
+        # Without PERLIO it sets it and starts itself anew: seconds under emulation.
+        env = {"PERLIO": "perlio"}
+        self._theirs = self.lab.spawn(THEIRS, self.lab.peer(command), env=env)
         self._director.start()
 
     def _signal(self, number: signal.Signals) -> None:

@@ -18,8 +18,8 @@ from _pytest.mark import ParameterSet
 from tests.kernel.differential.scenario import Scenario, scenarios
 from tests.kernel.differential.stage import Stage
 
-#: Two processors: more at once would only make each other late.
-STAGES = 3
+#: On two processors more at once would only make each other late.
+STAGES = 4
 
 
 def marked(scenario: Scenario) -> ParameterSet:
