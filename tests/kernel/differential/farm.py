@@ -21,14 +21,13 @@ class Transport(Protocol):
     def close(self) -> object: ...
 
 
-class Server(asyncio.DatagramProtocol):
+class Server:
     """One port of one real server, on both its addresses."""
 
     def __init__(self, kind: str, hosts: list[str], port: int) -> None:
         self.kind, self.hosts, self.port, self.mode = kind, hosts, port, "ok"
         self._open: list[Transport] = []
         self._talks: set[asyncio.StreamWriter] = set()
-        self._transport: asyncio.DatagramTransport | None = None
 
     async def behave(self, mode: str) -> None:
         """From now on."""
@@ -100,11 +99,13 @@ class Farm:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.clear()
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
-        self._loop.close()
+        try:
+            self.clear()
+            self._do(_end_tasks())
+        finally:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._loop.close()
 
     def serve(self, kind: str, real: str, port: int) -> None:
         """Start a server that is well."""
@@ -150,3 +151,11 @@ class Farm:
 
     def _do(self, work: Coroutine[Any, Any, None]) -> None:
         asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
+
+
+async def _end_tasks() -> None:
+    """End the conversations that are left."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)

@@ -9,6 +9,7 @@
     [config]                          an ldirectord.cf, as it stands; FOLDER is a scratch folder
     ...
     [config 2]                        what `reload 2` and `change 2` bring
+    [program NAME]                    a program, in FOLDER
 
     [steps]
     start        -> 21=1 22=1         VERB WORDS -> what both tables must hold
@@ -53,6 +54,7 @@ class Scenario:
     long: bool
     servers: tuple[tuple[str, str, int], ...]
     configs: dict[str, str]
+    programs: dict[str, str]
     steps: tuple[Step, ...]
 
     def __str__(self) -> str:
@@ -76,7 +78,9 @@ def parse(name: str, text: str) -> Scenario:
     steps = tuple(_steps(sections.pop("steps").splitlines()))
     servers = tuple(_servers(sections.pop("servers", "").splitlines()))
     about = head.partition("\n")[0].removeprefix("# ")
-    return Scenario(name, about, "# long\n" in head, servers, sections, steps)
+    configs = {key: sections[key] for key in sections if key.startswith("config")}
+    programs = {key.removeprefix("program "): sections[key] for key in sections.keys() - configs}
+    return Scenario(name, about, "# long\n" in head, servers, configs, programs, steps)
 
 
 def _servers(lines: list[str]) -> Iterator[tuple[str, str, int]]:

@@ -89,11 +89,10 @@ class Stage:
         (self._scene / "maintenance").mkdir(parents=True)
         self._scene.chmod(0o755)
         self._write(scenario, "config")
-        for section, text in scenario.configs.items():
-            if section.startswith("program "):
-                program = self._scene / section.removeprefix("program ")
-                program.write_text(text.replace("FOLDER", str(self._scene)))
-                program.chmod(0o755)
+        for name, text in scenario.programs.items():
+            program = self._scene / name
+            program.write_text(text.replace("FOLDER", str(self._scene)))
+            program.chmod(0o755)
         before: Step | None = None
         try:
             for server in scenario.servers:
