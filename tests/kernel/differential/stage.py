@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 import signal
+import threading
 import time
 from pathlib import Path
 from typing import Self
@@ -25,6 +26,8 @@ REALS = range(20, 30)
 SETTLED = 300.0
 #: Seconds for which they must stay so: a round of checks, or several where nothing has changed.
 STAY, STAY_UNCHANGED = 2.5, 6.0
+#: Programs that all start at once are all late, and lvsd gives its child a minute.
+_starting = threading.Lock()
 
 
 class Table:
@@ -32,13 +35,14 @@ class Table:
 
     def __init__(self, lab: Topology, node: str) -> None:
         self._lab, self._node = lab, node
-        self._seen, self._lines = "", ""
+        self._seen: str | None = None
+        self._lines = ""
 
     def read(self) -> str:
         """`ipvsadm -Sn`; it runs only when the kernel's own listing is another than before."""
         listing = Path("/proc/thread-self/net/ip_vs")
         now = self._lab.inside(self._node, listing.read_text)
-        if now != self._seen or not self._lines:
+        if now != self._seen:
             self._seen, self._lines = now, self._ipvsadm("-Sn")
         return "".join(sorted(self._lines.splitlines(keepends=True)))
 
@@ -119,7 +123,7 @@ class Stage:
             return time.monotonic() - since > stay
 
         try:
-            wait_until(stays, SETTLED, interval=0.3)
+            wait_until(stays, SETTLED, interval=0.5)
         except AssertionError:
             said = self._theirs.text()[-6000:] if self._theirs else ""
             raise AssertionError(
@@ -179,8 +183,14 @@ class Stage:
         command = ["/usr/sbin/ldirectord", "-d", self._scene / "ldirectord.cf", "start"]
         # Without PERLIO it sets it and starts itself anew: seconds under emulation.
         env = {"PERLIO": "perlio"}
-        self._theirs = self.lab.spawn(THEIRS, self.lab.peer(command), env=env)
-        self._director.start()
+        with _starting:
+            self._theirs = self.lab.spawn(THEIRS, self.lab.peer(command), env=env)
+            self._director.start()
+            wait_until(self._started, SETTLED, "lvsd serves, or refuses the file", interval=0.5)
+
+    def _started(self) -> bool:
+        process = self._director.process
+        return process is None or not process.alive() or bool(self._director.status())
 
     def _signal(self, number: signal.Signals) -> None:
         for process in (self._theirs, self._director.process):
