@@ -1,6 +1,6 @@
 # make test   everything: style, types, all tests (builds the lab at the first run)
 # make demo   a running pair of directors, narrated
-.PHONY: demo test core check bench lock tree setup format clean distclean
+.PHONY: demo test test-long core check bench lock tree setup format clean distclean
 .DEFAULT_GOAL := test
 
 PY = .venv/bin/python
@@ -17,6 +17,10 @@ demo: tree
 # With ARGS only what they name.
 test: check tree $(if $(ARGS),,core)
 	@.venv/bin/pytest $(or $(ARGS),--ignore=tests/core)
+
+# Every scenario in which ldirectord and lvsd must keep the same table; `make test` has some.
+test-long: tree
+	@.venv/bin/pytest --long $(or $(ARGS),tests/kernel/differential)
 
 # The pure core by itself: its own tests must take every branch of it, and not by chance.
 core: setup

@@ -4,7 +4,7 @@ Tests in `kernel`, `netns`, `interop` and `service` carry the mark of their fold
 user's run becomes that of root in a user namespace. What still cannot run here (no IPVS in the
 kernel, programs that must belong to root) runs in the lab's VM; those of `service` always do, in a
 VM with systemd. When there can be no VM either, it fails and says why. `--lab-opt-out` is the
-explicit way to leave out the tests of these folders.
+explicit way to leave out the tests of these folders; those marked `long` are in only with `--long`.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ REMOTES = pytest.StashKey[list[Remote]]()
 AWAY = pytest.StashKey[Remote]()
 LEFT_OUT = pytest.StashKey[int]()
 UNASKED = pytest.StashKey[int]()
+TOO_LONG = pytest.StashKey[int]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -38,6 +39,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="leave out every test that needs root, namespaces or a kernel with IPVS",
     )
+    group.addoption("--long", action="store_true", help="run the tests marked long as well")
     group.addoption(
         "--lab-timeout", type=float, default=2400.0, help="seconds the VM may live (2400)"
     )
@@ -76,6 +78,7 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Decide which tests run here, which in the VM (last), which not at all."""
     _leave_out_servers(config, items)
+    _leave_out_long(config, items)
     marked = [item for item in items if any(item.get_closest_marker(mark) for mark in MARKS)]
     if config.getoption("--lab-opt-out"):
         config.stash[LEFT_OUT] = len(marked)
@@ -107,6 +110,16 @@ def _leave_out_servers(config: pytest.Config, items: list[pytest.Item]) -> None:
     config.stash[UNASKED] = len(asked)
     config.hook.pytest_deselected(items=asked)
     items[:] = [item for item in items if item not in set(asked)]
+
+
+def _leave_out_long(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What was not asked for. In the VM every test was."""
+    if config.getoption("--long") or "LVSD_IN_VM" in os.environ:
+        return
+    left = [item for item in items if item.get_closest_marker("long")]
+    config.stash[TOO_LONG] = len(left)
+    config.hook.pytest_deselected(items=left)
+    items[:] = [item for item in items if item not in set(left)]
 
 
 def _marks_of_the_vm(marked: list[pytest.Item]) -> set[str]:
@@ -155,6 +168,8 @@ def pytest_terminal_summary(
             f"{unasked} tests with real servers were NOT run: they need the machine's root",
             yellow=True,
         )
+    if too_long := config.stash.get(TOO_LONG, 0):
+        terminalreporter.write_line(f"{too_long} tests are left for `make test-long`", yellow=True)
     if left_out := config.stash.get(LEFT_OUT, 0):
         terminalreporter.write_line(
             f"--lab-opt-out: {left_out} tests of {', '.join(MARKS)} were NOT run", yellow=True

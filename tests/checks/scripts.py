@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import hmac
 import re
 import struct
 from collections.abc import Awaitable, Callable, Mapping
@@ -31,7 +33,7 @@ def answering(*pieces: bytes) -> Script:
 
 
 def lines(greeting: bytes, answers: Mapping[bytes, bytes], upgrade: bytes = b"") -> Script:
-    """Greets, then answers each line by what it begins with. QUIT and its like close.
+    """Greets, then answers each line by the first that it begins with. QUIT and its like close.
 
     After the answer to `upgrade`, before which nothing is done that needs a login, comes TLS.
     """
@@ -41,7 +43,7 @@ def lines(greeting: bytes, answers: Mapping[bytes, bytes], upgrade: bytes = b"")
         safe = not upgrade
         while line := await reader.readline():
             assert safe or not line.startswith((b"USER", b"PASS", b"a1 ", b"QUIT", b"a2 ")), line
-            (answer,) = (text for start, text in answers.items() if line.startswith(start))
+            answer, *_ = (text for start, text in answers.items() if line.startswith(start))
             writer.write(answer)
             await writer.drain()
             if line.startswith((b"QUIT", b"a2 ")):
@@ -149,6 +151,15 @@ async def sip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Non
     request = await reader.readuntil(b"\r\n\r\n")
     writer.write(sip_answer(request, b"100 Trying") + sip_answer(request))
     await reader.read()
+
+
+def radius_answer(request: bytes, code: int = 2, secret: bytes = b"s3cret") -> bytes:
+    """A reply signed with the secret (RFC 2865 §3, RFC 3579 §3.2)."""
+    head = bytes((code, request[1])) + (20 + 18).to_bytes(2, "big")
+    blank = b"\x50\x12" + bytes(16)
+    digest = hmac.digest(secret, head + request[4:20] + blank, "md5")
+    attributes = b"\x50\x12" + digest
+    return head + hashlib.md5(head + request[4:20] + attributes + secret).digest() + attributes
 
 
 def ldap_result(number: int, tag: int, code: int = 0) -> bytes:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
-import hmac
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
@@ -16,20 +14,11 @@ import pytest
 from lvsd.checks.engine import Engine
 from lvsd.core.model import Check, CheckKind, Protocol
 from tests.checks.kinds import SLACK, Results, ask, condition, free_port
-from tests.checks.scripts import dns_answer, sip_answer
+from tests.checks.scripts import dns_answer, radius_answer, sip_answer
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
 Answer = Callable[[bytes], list[bytes]]
-
-
-def radius_answer(request: bytes, code: int = 2, secret: bytes = b"s3cret") -> bytes:
-    """A reply signed with the secret (RFC 2865 §3, RFC 3579 §3.2)."""
-    head = bytes((code, request[1])) + (20 + 18).to_bytes(2, "big")
-    blank = b"\x50\x12" + bytes(16)
-    digest = hmac.digest(secret, head + request[4:20] + blank, "md5")
-    attributes = b"\x50\x12" + digest
-    return head + hashlib.md5(head + request[4:20] + attributes + secret).digest() + attributes
 
 
 @dataclass(frozen=True)
