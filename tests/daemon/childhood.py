@@ -68,6 +68,14 @@ class Web:
         self._server.server_close()
 
 
+def conf(web: Web, globals_: str = "", members: str = "") -> str:
+    """One service with the web server as its real server."""
+    return (
+        f"{globals_}\nvirtual=192.0.2.1:80\n\treal={web.name} masq 3\n\tservice=http\n"
+        f"\tcheckinterval=1\n\tchecktimeout=1\n\tscheduler=rr\n{members}"
+    )
+
+
 class ChildProcess:
     """One child with its folder. `said` collects every message it sends."""
 
