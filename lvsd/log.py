@@ -4,8 +4,8 @@ Events are past-tense names with data as keys (`log.get().info("real_down", real
 `lvsd.events` lists them all with their meaning. Lines go to stderr: in colour on a terminal, as
 `key=value` otherwise, and under the journal with a `<N>` priority and without a time (it has its
 own). `logfile=` in the configuration adds a file, or a syslog facility where it is not a path.
-Log files are followed by name (`rotation`). Where stderr is one itself (`LVSD_LOG` names it, as
-for `lvsd ldirectord`) it only gets what `logfile=` does not take, and the child writes what main
+Log files are followed by name (`rotation`). Where stderr is one itself (`lvsd ldirectord` says
+so) it only gets what `logfile=` does not take, and the child writes what main
 passes on to it.
 
 No writer ever waits. A line that does not fit is dropped and counted, and the count is logged as
@@ -41,8 +41,6 @@ FACILITY = dict(zip(FACILITY_WORDS, range(12), strict=True))
 FACILITY.update({f"local{n}": 16 + n for n in range(8)})
 DEV_LOG = "/dev/log"
 STDERR = 2
-#: The environment's word for the log file that stderr leads to.
-LOG_VARIABLE = "LVSD_LOG"
 
 #: Keys that are no fields of a line: its name, a traceback, ldirectord's words for it, and that
 #: the child is told of it.
@@ -73,14 +71,14 @@ class _Stderr:
     written with MSG_DONTWAIT. A regular file takes everything at once.
     """
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, path: str = "") -> None:
+        """`path` is followed where it is the log file that `fd` leads to."""
         self._given = fd
         self.terminal = os.isatty(fd)
         self.journal = _is_journal(fd)
         mode = os.fstat(fd).st_mode
         self._socket = socket.socket(fileno=os.dup(fd)) if stat.S_ISSOCK(mode) else None
         self.fd = _own(fd) if stat.S_ISFIFO(mode) or stat.S_ISCHR(mode) else fd
-        path = os.environ.get(LOG_VARIABLE, "")
         self.follower = Follower(path, fd) if path and leads_to(path, fd) else None
 
     def write(self, level: str, event: Event, at: float | None = None) -> bool:
@@ -229,17 +227,18 @@ _sinks = _Sinks()
 _observer: Callable[[str, str, Mapping[str, Any]], None] | None = None
 
 
-def configure(process: str, logfile: str = "") -> None:
+def configure(process: str, logfile: str = "", stderr: str = "") -> None:
     """Set logging up for this process; `process` is `vrrp`, `director` or `guard`.
 
     `logfile` is the configuration's value: a path, a syslog facility, or "" for stderr alone.
+    `stderr` is the path of the log file that stderr leads to, "" where it leads elsewhere.
     Raises ValueError for an unknown facility, OSError when the file cannot be opened.
     """
     _sinks.process = process
     if _sinks.stderr is not None:
         _sinks.stderr.close()
     with contextlib.suppress(OSError):  # stderr may be closed: no reason to die
-        _sinks.stderr = _Stderr(STDERR)
+        _sinks.stderr = _Stderr(STDERR, stderr)
     structlog.configure(
         processors=[structlog.processors.format_exc_info, _emit],
         wrapper_class=structlog.make_filtering_bound_logger(20),

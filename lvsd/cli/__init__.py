@@ -106,6 +106,7 @@ def _add_local(add: Add) -> None:
     run.add_argument(
         "--record", metavar="FILE", default="", help="write every input of VRRP as JSON lines"
     )
+    run.add_argument("--stderr-path", default="", help=argparse.SUPPRESS)
     check = add("check", _check, "read the configuration and print every error in it")
     check.add_argument("--print", action="store_true", help="print the normal form on stdout")
     check.add_argument(
@@ -169,6 +170,7 @@ def _run(args: argparse.Namespace) -> int:
         table=args.table,
         node=args.node,
         record=args.record and os.path.abspath(args.record),
+        stderr_path=args.stderr_path,
     )
     return vrrp.run(options, warden)
 

@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from lvsd import __version__, config, log
+from lvsd import __version__, config
 from lvsd.control import client
 from lvsd.core.model import Config
 
@@ -193,9 +193,9 @@ def _start(instance: Instance) -> int:
 
 def _spawn(instance: Instance) -> int:
     """Run the daemon in a session of its own; its process id. Raises OSError."""
-    command, flags = instance.command(), os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-    output = os.open(_logfile(instance), flags, 0o640)
-    known = {**os.environ, log.LOG_VARIABLE: _logfile(instance)}
+    path, flags = _logfile(instance), os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+    command = [*instance.command(), "--stderr-path", path]
+    output = os.open(path, flags, 0o640)
     files = [
         (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
         (os.POSIX_SPAWN_DUP2, output, 1),
@@ -203,7 +203,7 @@ def _spawn(instance: Instance) -> int:
     ]
     try:
         with contextlib.chdir("/"):  # not to hold somebody's file system
-            return os.posix_spawn(command[0], command, known, file_actions=files, setsid=True)
+            return os.posix_spawn(command[0], command, os.environ, file_actions=files, setsid=True)
     finally:
         os.close(output)
 

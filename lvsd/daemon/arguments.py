@@ -20,6 +20,7 @@ class Options:
     table: str
     node: str
     since: float
+    stderr_path: str = ""
 
 
 def parse(argv: Sequence[str]) -> Options:
@@ -33,4 +34,5 @@ def parse(argv: Sequence[str]) -> Options:
     parser.add_argument("--table", choices=("kernel", "none"), default="kernel")
     parser.add_argument("--node", default="")
     parser.add_argument("--since", type=float, default=time.time())
+    parser.add_argument("--stderr-path", default="")
     return Options(**vars(parser.parse_args(argv)))

@@ -206,4 +206,5 @@ def child_argv(options: RunOptions, since: float) -> Sequence[str]:
     argv = [*program, "--ipc", "-1", "--listen", "-1", "--config", options.config]
     argv += ["--runtime-dir", options.runtime_dir, "--state-dir", options.state_dir]
     argv += ["--table", options.table, "--since", repr(since)]
+    argv += ["--stderr-path", options.stderr_path] if options.stderr_path else []
     return [*argv, "--node", options.node] if options.node else argv

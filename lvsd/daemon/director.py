@@ -388,7 +388,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = parse(sys.argv[1:] if argv is None else argv)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a descriptor per check under way
-    log.configure("director")
+    log.configure("director", stderr=options.stderr_path)
     with asyncio.Runner() as runner:
         status = runner.run(_run(options))
         sys.stderr.flush()

@@ -12,7 +12,7 @@ class RunOptions:
     `table` is `kernel` or `none`. `node` chooses among per-node values, "" for the short host
     name. `record` is the file for the inputs of VRRP, "" for none. `child_argv` replaces the
     director's command line up to `--ipc` (tests put a scripted child here); empty means the real
-    one.
+    one. `stderr_path` is the log file that stderr leads to, "" where it leads elsewhere.
     """
 
     config: str = "/etc/lvsd/lvsd.conf"
@@ -23,3 +23,4 @@ class RunOptions:
     node: str = ""
     record: str = ""
     child_argv: tuple[str, ...] = ()
+    stderr_path: str = ""

@@ -70,7 +70,7 @@ _log = log.get()
 
 def run(options: RunOptions, guard: Guard) -> int:
     """The daemon, until it is told to stop; its exit status (0 orderly, 1 failure)."""
-    log.configure("vrrp")
+    log.configure("vrrp", stderr=options.stderr_path)
     take_precedence()
     try:
         runtime = Runtime(options)

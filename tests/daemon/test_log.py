@@ -266,8 +266,7 @@ def test_a_log_file_as_stderr_is_followed_and_gets_what_no_logfile_takes(
     path, taken = tmp_path / "ldirectord.log", tmp_path / "lvsd.log"
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     with stderr_at(fd, monkeypatch):
-        monkeypatch.setenv(log.LOG_VARIABLE, str(path))
-        log.configure("director")
+        log.configure("director", stderr=str(path))
         log.relay("info", "started", {})
         path.rename(tmp_path / "ldirectord.log.1")
         wait_until(lambda: _logged("ready", path))
