@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from ipaddress import ip_address
 
 from lvsd.core.model import IPAddress
+from lvsd.linux.rtnl import attributes
 
 #: Datagrams read per wake-up.
 BATCH = 64
@@ -22,7 +23,6 @@ _HEAD, _HEAD_LENGTH = struct.Struct("=IH"), 16
 _NDMSG, _NDMSG_LENGTH = struct.Struct("=BxxxiH"), 12
 _SHORTEST = _HEAD_LENGTH + _NDMSG_LENGTH
 _FAMILIES = (socket.AF_INET, socket.AF_INET6)
-_ATTRIBUTE = struct.Struct("=HH")
 _NDA_DST, _NDA_LLADDR = 1, 2
 _NUD_FAILED = 0x20
 _LARGEST = 1 << 15
@@ -73,8 +73,10 @@ class Neighbours:
             family, index, state = _NDMSG.unpack_from(message)
             if kind not in (_NEWNEIGH, _DELNEIGH) or family not in _FAMILIES:
                 continue  # a bridge has entries, too
-            told = dict(_attributes(message))
+            told = dict(attributes(message, _NDMSG_LENGTH))
             address, mac = told.get(_NDA_DST, b""), told.get(_NDA_LLADDR, b"")
+            if len(address) not in (4, 16):
+                continue
             if kind == _DELNEIGH or state & _NUD_FAILED or self._changed((index, address), mac):
                 yield ip_address(address)
 
@@ -86,14 +88,3 @@ class Neighbours:
             self._macs.clear()
         before, self._macs[key] = self._macs.get(key, mac), mac
         return before != mac
-
-
-def _attributes(message: bytes) -> Iterator[tuple[int, bytes]]:
-    """Type and value of each attribute."""
-    offset = _NDMSG_LENGTH
-    while offset + _ATTRIBUTE.size <= len(message):
-        length, kind = _ATTRIBUTE.unpack_from(message, offset)
-        if length < _ATTRIBUTE.size:
-            return
-        yield kind, message[offset + _ATTRIBUTE.size : offset + length]
-        offset += (length + 3) & ~3

@@ -93,3 +93,5 @@ def test_garbage_is_passed_over(doubts: Doubts) -> None:
     for length in range(64):
         assert [*doubts.source._doubts(b"\1" * length)] == []
     assert [*doubts.source._doubts(b"\x1c\0\0\0\x1c\0" + bytes(24))] == []
+    nameless = b"\x1c\0\0\0\x1d\0" + bytes(10) + b"\2" + bytes(11)  # no address at all
+    assert [*doubts.source._doubts(nameless)] == []
