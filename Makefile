@@ -1,6 +1,6 @@
 # make test   everything: style, types, all tests (builds the lab at the first run)
 # make demo   a running pair of directors, narrated
-.PHONY: demo test test-long core check bench lock tree setup format clean distclean
+.PHONY: demo test test-long core check bench bench-long lock tree setup format clean distclean
 .DEFAULT_GOAL := test
 
 PY = .venv/bin/python
@@ -32,8 +32,13 @@ check: setup
 	@.venv/bin/ruff check --quiet lvsd tests
 	@.venv/bin/mypy
 
+# Figures beside the peers', in half an hour. With ARGS=--write they go into the pages.
 bench: tree
 	@$(PY) -m tests.bench $(ARGS)
+
+# Those that need more than some minutes each: hours.
+bench-long: tree
+	@$(PY) -m tests.bench --long $(ARGS)
 
 format: setup
 	@.venv/bin/ruff format lvsd tests

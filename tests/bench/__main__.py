@@ -1,9 +1,10 @@
-"""Runs benches: `python -m tests.bench [NAME...] [--reps N] [--write]`; without names, all.
+"""Runs benches: `python -m tests.bench [NAME...] [--reps N] [--write]`.
 
-Each says where it runs: natively, or (`table`, `detection`) on a kernel with IPVS, which is this
-one or the lab's virtual machine. Tables go to standard output, progress to standard error. A bench
-that is measured at several intervals between adverts gives a section for each, so that one can be
-measured alone.
+Without names all that are not long, or with --long those that are. Each says where it runs:
+natively, or (where the table is part of it) on a kernel with IPVS, which is this one or the lab's
+virtual machine. Tables go to standard output, progress to standard error. A bench that is measured
+at several intervals between adverts gives a section for each, so that one can be measured alone.
+What was aimed at is said once more at the end; --write puts it all into the pages.
 """
 
 from __future__ import annotations
@@ -18,81 +19,58 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from tests.bench import checks, detection, failover, fuzz, lateness, memory, table
-from tests.bench.figures import PAGE, Section, Table, load, machine, text, today, write
+from tests.bench.catalogue import BENCHES, Bench, chosen, key, keys
+from tests.bench.figures import PAGE, README, Section, Table, load, machine, text, today, write
+from tests.bench.summary import aims, summarise
 from tests.lab.run import LAB_FAILED, native, run_here
 from tests.lab.tree import LabError, ensure
 from tests.lab.vm import Follower, Vm, check_possible
 
-NAMES = ("table", "detection", "checks", "failover", "lateness", "memory", "fuzz")
-#: The benches that need a kernel with IPVS.
-IPVS = ("table", "detection")
-#: The intervals between adverts at which a bench is measured.
-INTERVALS = {"failover": (1.0, 0.1, 0.01), "lateness": (0.1, 0.01)}
-#: The options that a bench heeds.
-HEEDED = {
-    **dict.fromkeys(("table", "detection", "memory"), ("reps",)),
-    **dict.fromkeys(("checks", "lateness"), ("reps", "seconds")),
-    "failover": ("reps", "lanes"),
-    "fuzz": ("inputs",),
-}
 RESULTS = "bench.json"
+#: Seconds for one bench on a kernel with IPVS.
+PATIENCE = 3600.0
 
 
-def keys() -> Iterator[str]:
-    """The names of all sections of the page, in order."""
-    for name in NAMES:
-        yield from (key(name, at) for at in INTERVALS.get(name, (None,)))
-
-
-def key(name: str, advertint: float | None) -> str:
-    """The name of a bench's section."""
-    return name if advertint is None else f"{name}-{advertint:g}"
-
-
-def sections(name: str, options: argparse.Namespace) -> Iterator[Section]:
+def sections(bench: Bench, options: argparse.Namespace) -> Iterator[Section]:
     """Run one bench in this process, once for each interval."""
-    at = INTERVALS.get(name, (None,))
-    for advertint in (options.advertint or at) if name in INTERVALS else at:
-        yield section(name, advertint, options)
+    if not bench.intervals:
+        yield section(bench, None, options)
+    for interval in options.advertint or bench.intervals if bench.intervals else ():
+        yield section(bench, interval, options)
 
 
-def section(name: str, advertint: float | None, options: argparse.Namespace) -> Section:
+def section(bench: Bench, interval: float | None, options: argparse.Namespace) -> Section:
     """Run one bench at one interval."""
-    called = key(name, advertint)
+    called = key(bench, interval)
     print(f"bench: {called}", file=sys.stderr, flush=True)
-    date, busy, at = today(), load(), advertint or 0.0
-    match name:
-        case "table":
-            tables = table.run(options.reps)
-        case "detection":
-            tables = detection.run(options.reps)
-        case "checks":
-            tables = checks.run(options.reps, options.seconds)
-        case "failover":
-            tables = failover.run(options.reps, at, options.lanes)
-        case "lateness":
-            tables = lateness.run(options.reps, options.seconds, at)
-        case "memory":
-            tables = memory.run(options.reps)
-        case _:
-            tables = fuzz.run(options.inputs)
+    date, busy = today(), load()
+    values = given(bench, options)
+    at = () if interval is None else (interval,)
+    tables = bench.run(*values.values(), *at)
     last = tables[-1]
     ended = Table(last.title, last.head, last.rows, [*last.notes, busy])
-    words = [name, *(f"--{option} {getattr(options, option):.9g}" for option in HEEDED[name])]
-    words += [f"--advertint {at:g}"] * bool(advertint)
+    words = [bench.name, *(f"--{option} {value:.9g}" for option, value in values.items())]
+    words += [f"--advertint {value:g}" for value in at]
     where = machine("LVSD_IN_VM" in os.environ)
     return Section(called, " ".join([*words, "--write"]), where, date, [*tables[:-1], ended])
 
 
-def apart(name: str, options: argparse.Namespace, folder: Path) -> Section:
+def given(bench: Bench, options: argparse.Namespace) -> dict[str, float]:
+    """What a bench is told: the options it heeds, from the command line or its own."""
+    said = {name: getattr(options, name) for name in bench.options}
+    return {name: said[name] or default for name, default in bench.options.items()}
+
+
+def apart(bench: Bench, options: argparse.Namespace, folder: Path) -> Section:
     """Run one bench in a network namespace of its own on a kernel with IPVS."""
-    words = ["python3", "-m", "tests.bench", name, "--reps", str(options.reps)]
+    words = ["python3", "-m", "tests.bench", bench.name]
+    for name, value in given(bench, options).items():
+        words += [f"--{name}", f"{value:.9g}"]
     if native():
         words[0] = sys.executable
         result = folder / RESULTS
         os.environ["LVSD_RESULTS"] = str(folder)
-        status = run_here(["unshare", "-n", *words, "--here"], 2400.0)
+        status = run_here(["unshare", "-n", *words, "--here"], PATIENCE)
         return read(result, status)
     check_possible()
     print("lab: booting a kernel with IPVS ...", file=sys.stderr, flush=True)
@@ -115,26 +93,25 @@ def intervals(words: str) -> tuple[float, ...]:
 
 
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    names = [bench.name for bench in BENCHES]
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(NAMES))
-    parser.add_argument(
-        *("--reps", "--repetitions"), type=int, default=3, help="repetitions (%(default)s)"
-    )
-    parser.add_argument("--seconds", type=float, default=10, help="of a window (%(default)s)")
-    parser.add_argument(
-        "--lanes", type=int, default=2, help="pairs measured at a time by failover (%(default)s)"
-    )
-    parser.add_argument(
-        "--inputs", type=int, default=1_000_000, help="of fuzz, to read (%(default)s)"
-    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(names))
+    parser.add_argument("--long", action="store_true", help="the long ones")
+    parser.add_argument(*("--reps", "--repetitions"), type=int, help="repetitions")
+    parser.add_argument("--seconds", type=float, help="of a window")
+    parser.add_argument("--lanes", type=int, help="pairs measured at a time by failover")
+    parser.add_argument("--inputs", type=int, help="of fuzz, to read")
+    parser.add_argument("--minutes", type=float, help="of flaps, for each daemon")
     parser.add_argument(
         "--advertint", type=intervals, help="failover's and lateness' intervals, comma-separated"
     )
-    parser.add_argument("--write", action="store_true", help=f"put the tables into {PAGE.name}")
+    parser.add_argument(
+        "--write", action="store_true", help=f"put the tables into {PAGE.name} and {README.name}"
+    )
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
-    if unknown := set(options.names) - set(NAMES):
-        parser.error(f"no such bench: {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
+    if unknown := set(options.names) - set(names):
+        parser.error(f"no such bench: {', '.join(sorted(unknown))}; there are {', '.join(names)}")
     return options
 
 
@@ -142,29 +119,32 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command line; see the module."""
     options = arguments(argv)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    todo = chosen(options.names, options.long)
     if options.here:
-        (name,) = options.names
-        (done,) = sections(name, options)
+        (bench,) = todo
+        (done,) = sections(bench, options)
         Path(os.environ["LVSD_RESULTS"], RESULTS).write_text(json.dumps(asdict(done)))
         return 0
     if os.geteuid():
         print("bench: network namespaces need root", file=sys.stderr)
         return 1
-    return benches(options)
+    return benches(todo, options)
 
 
-def benches(options: argparse.Namespace) -> int:
-    """One after the other, printed as they end."""
+def benches(todo: Sequence[Bench], options: argparse.Namespace) -> int:
+    """One after the other, printed as they end; then what was aimed at."""
+    ended: list[Section] = []
     try:
         with tempfile.TemporaryDirectory(prefix="lvsd-bench-") as folder:
-            for name in options.names or NAMES:
-                if name in IPVS:
-                    found = iter([apart(name, options, Path(folder))])
+            for bench in todo:
+                if bench.ipvs:
+                    found = iter([apart(bench, options, Path(folder))])
                 else:
-                    found = sections(name, options)
+                    found = sections(bench, options)
                 for done in found:
                     print("\n".join([f"\n# {done.name}: {done.machine}", *map(text, done.tables)]))
                     sys.stdout.flush()
+                    ended.append(done)
                     if options.write:
                         write(done, [*keys()])
     except LabError as error:
@@ -172,6 +152,9 @@ def benches(options: argparse.Namespace) -> int:
         return LAB_FAILED
     except KeyboardInterrupt:
         return 130
+    print(text(aims(ended)))
+    if options.write:
+        summarise(key(b, at) for b in chosen((), long=False) for at in b.intervals or (None,))
     return 0
 
 

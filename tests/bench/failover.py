@@ -191,7 +191,7 @@ def verdict(event: str, target: str, measured: str, reached: bool) -> tuple[str,
     return event, target, measured, YES if reached else "**no**"
 
 
-def run(reps: int, advertint: float, count: int) -> list[Table]:
+def run(reps: int, count: int, advertint: float) -> list[Table]:
     """The tables for one interval: the client, the wire, the targets."""
     results, failed = measure(advertint, reps, count)
     last = targets_table(results, advertint)

@@ -18,6 +18,7 @@ from pathlib import Path
 from statistics import median
 
 PAGE = Path(__file__).parents[2] / "docs" / "figures.md"
+README = Path(__file__).parents[2] / "README.md"
 HEAD = """# Figures
 
 Written by the benches, each table by the command above it; they need root. A cell is
