@@ -1,6 +1,6 @@
 # make test   everything: style, types, all tests (builds the lab at the first run)
 # make demo   a running pair of directors, narrated
-.PHONY: demo test test-long core check bench bench-long lock tree setup format clean distclean
+.PHONY: demo test test-long core check bench bench-long compiler lock tree setup format clean distclean
 .DEFAULT_GOAL := test
 
 PY = .venv/bin/python
@@ -33,12 +33,15 @@ check: setup
 	@.venv/bin/mypy
 
 # Figures beside the peers', in half an hour. With ARGS=--write they go into the pages.
-bench: tree
+bench: compiler tree
 	@$(PY) -m tests.bench $(ARGS)
 
 # Those that need more than some minutes each: hours.
-bench-long: tree
+bench-long: compiler tree
 	@$(PY) -m tests.bench --long $(ARGS)
+
+compiler:
+	@tests/lab/setup.sh bench
 
 format: setup
 	@.venv/bin/ruff format lvsd tests

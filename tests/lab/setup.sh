@@ -3,7 +3,8 @@
 #
 # Only QEMU, iproute2 and mmdebstrap (with the keyring it needs) and, where Debian split it
 # off, Python's venv are put on the system. Everything else lives in .venv and in the cache
-# folder. Without root the script names what is missing and stops.
+# folder. Without root the script names what is missing and stops. With `bench` as argument a
+# C compiler as well: keepalived's checkers are measured with a stub of IPVS.
 set -eu
 cd "$(dirname "$0")/../.."
 
@@ -43,6 +44,7 @@ need debian-archive-keyring test -e /usr/share/keyrings/debian-archive-keyring.g
 need e2fsprogs command -v mke2fs
 kernel_has_ipvs || need "qemu-system-x86" command -v qemu-system-x86_64
 [ "$(id -u)" = 0 ] || need uidmap command -v newuidmap
+[ "${1:-}" != bench ] || need "gcc libc6-dev" sh -c 'command -v cc || command -v gcc'
 
 if [ -n "$missing" ]; then
     if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then
