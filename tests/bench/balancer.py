@@ -17,7 +17,7 @@ from pathlib import Path
 from lvsd.core.model import ServiceEntry, Table
 from tests.lab.topology import wait_until
 
-PROC = Path("/proc/net/ip_vs")
+PROC = Path("/proc/thread-self/net/ip_vs")
 #: Seconds between two looks, and until it has failed.
 INTERVAL, PATIENCE = 0.02, 120.0
 

@@ -1,7 +1,7 @@
 """The IPVS table: lvsd's netlink beside ipvsadm and keepalived, in turn, on the same kernel.
 
-It runs in a network namespace of its own, so the host's table is never touched. lvsd's times
-are from the desired table in memory to the kernel's last acknowledgement, by the daemon's applier;
+Each run has a network namespace of its own, so the host's table is never touched. lvsd's times are
+from the desired table in memory to the kernel's last acknowledgement, by the daemon's applier;
 ipvsadm's are its whole run, since that is the price of asking it; keepalived's (`balancer`) are
 from its start, or the signal, to the table being so. 100 real servers a service.
 """
@@ -34,6 +34,7 @@ from lvsd.core.model import (
 from lvsd.daemon.table import Applier
 from lvsd.linux.ipvs import Ipvs
 from tests.bench import balancer, figures
+from tests.kernel.namespace import own_namespace
 
 SIZES = (1000, 10000)
 GROUP = 100
@@ -151,26 +152,27 @@ def note(found: Found, size: int, tool: str, took: dict[str, float]) -> None:
 
 def measure(reps: int) -> Found:
     """All samples by size, task and tool."""
+    todo: dict[str, Callable[[Table], dict[str, float]]] = {
+        "lvsd": lambda wish: asyncio.run(ours(wish)),
+        "ipvsadm": theirs,
+        "keepalived": lambda wish: balancer.measure(wish, with_weight(wish, 7)),
+    }
     found = Found(list)
-    try:
-        for size in SIZES:
-            wish = desired(size)
-            for _ in range(reps):
-                ipvsadm("-C")
-                note(found, size, "lvsd", asyncio.run(ours(wish)))
-                ipvsadm("-C")
-                note(found, size, "ipvsadm", theirs(wish))
-                ipvsadm("-C")
-                note(found, size, "keepalived", balancer.measure(wish, with_weight(wish, 7)))
-    finally:
-        ipvsadm("-C")
+    for size in SIZES:
+        wish = desired(size)
+        for _ in range(reps):
+            for tool, task in todo.items():
+                with own_namespace():
+                    note(found, size, tool, task(wish))
     return found
 
 
 def run(reps: int) -> list[figures.Table]:
-    """Measure, in a network namespace that nobody else uses."""
-    # Without a loopback the kernel takes every address of a destination for broadcast.
-    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    """Measure; each tool in a network namespace that nobody has used before.
+
+    A kernel searches what was removed within the last minutes before it adds a real server, so
+    an empty table that was full a moment ago is another one.
+    """
     found = measure(reps)
     return [times(found), aimed(found)]
 
