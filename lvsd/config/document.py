@@ -272,10 +272,11 @@ class Document:
             raise BadValue(f"the value of {row.name} is no UTF-8 text")
         if row.per_node and ":" in value and not _is_address(row, value):
             value, offset = values.for_node(value, self.node, row.name)
-        place = line.value_place.at(offset)
         try:
             parser = values.PARSERS[row.kind]
-            return parser(value, row, lambda text: self.report.warn(place, text))
+            return parser(
+                value, row, lambda text: self.report.warn(line.value_place.at(offset), text)
+            )
         except BadValue as problem:
             raise BadValue(problem.text, problem.offset + offset) from None
 
