@@ -54,9 +54,10 @@ WELL_KNOWN: Mapping[str, tuple[int, tuple[Protocol, ...]]] = {
 
 
 class Resolver:
-    """Looks names up, each once. LookupError when there is none."""
+    """Looks names up, each once. LookupError when there is none. `asked` counts the questions."""
 
     def __init__(self) -> None:
+        self.asked = 0
         self._hosts: dict[tuple[str, Family], IPAddress] = {}
         self._ports: dict[tuple[str, Protocol], int] = {}
 
@@ -143,6 +144,7 @@ def address(host: str, family: Family | None, resolver: Resolver) -> IPAddress:
         raise BadValue(_bad_ipv4(host))
     if not _HOST.fullmatch(host):
         raise BadValue(f"{host or 'nothing'} is no address and no host name")
+    resolver.asked += 1
     try:
         return resolver.host(host, family or Family.INET)
     except LookupError as problem:
@@ -188,6 +190,7 @@ def port(text: str, protocol: Protocol, resolver: Resolver) -> int:
         return int(text)
     if not re.fullmatch(r"[A-Za-z0-9_-]+", text, re.ASCII):
         raise BadValue(f"{text} is no port; write a number from 1 to 65535 or a service name")
+    resolver.asked += 1
     try:
         return resolver.port(text, protocol)
     except LookupError:
