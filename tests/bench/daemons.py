@@ -58,7 +58,7 @@ class Job:
         part = self.reals if self.shared else -(-self.reals // self.services)
         for number in range(self.services if self.reals else 0):
             start = 0 if self.shared else number * part
-            yield f"10.79.0.{1 + number}", addresses[start : start + part]
+            yield f"10.79.{number // 250}.{1 + number % 250}", addresses[start : start + part]
 
 
 def lvsd_conf(job: Job) -> str:

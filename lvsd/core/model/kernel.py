@@ -73,8 +73,15 @@ class ServiceFlag(enum.IntFlag):
     SCHED3 = 0x20
 
 
+class _Hashed:
+    """Room for a hash worked out once: looking keys up is most of what a big table costs."""
+
+    __slots__ = ("_hash",)
+    _hash: int
+
+
 @dataclass(frozen=True, slots=True, order=True)
-class ServiceKey:
+class ServiceKey(_Hashed):
     """Identity of a virtual service in the kernel.
 
     Either protocol + address + port, or FWM + `fwmark` (then `address` is None, `port` 0).
@@ -86,6 +93,14 @@ class ServiceKey:
     port: int
     fwmark: int = 0
 
+    def __hash__(self) -> int:
+        try:
+            return self._hash
+        except AttributeError:
+            value = hash((self.family, self.protocol, self.address, self.port, self.fwmark))
+            object.__setattr__(self, "_hash", value)
+            return value
+
     def __str__(self) -> str:
         if self.address is None:
             return f"{self.fwmark}" if self.family is Family.INET else f"{self.fwmark} IPv6"
@@ -93,11 +108,19 @@ class ServiceKey:
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class DestinationKey:
+class DestinationKey(_Hashed):
     """Identity of a destination within its service."""
 
     address: IPAddress
     port: int
+
+    def __hash__(self) -> int:
+        try:
+            return self._hash
+        except AttributeError:
+            value = hash((self.address, self.port))
+            object.__setattr__(self, "_hash", value)
+            return value
 
     def __str__(self) -> str:
         return endpoint(self.address, self.port)
