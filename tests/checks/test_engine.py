@@ -175,20 +175,23 @@ async def test_running_out_of_descriptors_condemns_nobody() -> None:
 
 
 @pytest.mark.parametrize("code", [errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.EMFILE])
+@pytest.mark.parametrize(
+    ("kind", "maker"), [(CheckKind.HTTP, "SocketType"), (CheckKind.CONNECT, "socket")]
+)
 async def test_a_shortage_of_ports_condemns_nobody(
-    code: int, monkeypatch: pytest.MonkeyPatch
+    kind: CheckKind, maker: str, code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     results = Results()
 
-    class Short(stream.socket.socket):
+    class Short(getattr(stream.socket, maker)):  # type: ignore[misc]
         def connect_ex(self, _address: object) -> int:
             return code
 
     async with server(answering(reply())) as port:
         engine = Engine(results)
         with monkeypatch.context() as patch:
-            patch.setattr(stream.socket, "socket", Short)
-            engine.set_checks([replace(CHECK, port=port, interval=0.05)])
+            patch.setattr(stream.socket, maker, Short)
+            engine.set_checks([replace(CHECK, kind=kind, port=port, interval=0.05)])
             await condition(lambda: engine.local_errors >= 2)
             assert not results.all
         await results.until(1)
