@@ -1,7 +1,8 @@
 """What the checks say, gathered for the director, and what kept them from being asked.
 
-Verdicts are taken together: those of one turn of the loop. One that says the same as the last of
-its check (a quiet farm's every one) waits for the next news, or for `PATIENCE`. Faults of this host
+Verdicts are taken together: those of one turn of the loop. A pass that the director called quiet
+(a quiet farm's every one) is not taken at all; another one that says the same as the last of its
+check waits for the next news, or for `PATIENCE`. Faults of this host
 (no descriptor, no right to ping) change nobody's health, so they must be told in another way: in
 the log once a minute, and as a note in the status while they are fresh.
 
@@ -28,17 +29,24 @@ COMPLAINT_INTERVAL = 60.0
 
 
 class Verdicts:
-    """The engine and what came of it. `latency` has the last check's duration in seconds."""
+    """The engine and what came of it. `latency` has the last check's duration in seconds.
 
-    def __init__(self, feed: Callable[[ChecksFinished], None]) -> None:
+    `quiet`: whether one more pass of a check for the same reason may be left out, until the check
+    fails, says something else, or `follow` is called.
+    """
+
+    def __init__(
+        self, feed: Callable[[ChecksFinished], None], quiet: Callable[[Check, str], bool]
+    ) -> None:
         self.latency: dict[Check, float] = {}
         self.engine = Engine(self._checked)
         self._loop = asyncio.get_running_loop()
-        self._feed = feed
+        self._feed, self._ask_quiet = feed, quiet
         self._results: list[CheckFinished] = []
         self._taking: asyncio.Handle | None = None
         #: The reasons of the checks that passed last.
         self._passing: dict[Check, str] = {}
+        self._quiet: dict[Check, str] = {}
         #: The checks of each target address that is watched.
         self._watched: dict[IPAddress, list[Check]] = {}
         self._neighbours: Neighbours | None = None
@@ -51,6 +59,7 @@ class Verdicts:
         self.engine.set_checks(checks, watched)
         self.latency = {c: at for c, at in self.latency.items() if c in checks}
         self._passing = {c: text for c, text in self._passing.items() if c in checks}
+        self._quiet.clear()
         self._watched = {}
         for check in watched:
             self._watched.setdefault(check.address, []).append(check)
@@ -110,13 +119,16 @@ class Verdicts:
                     self.engine.hasten(check, there=False)
 
     def _checked(self, result: Result) -> None:
-        if result.passed and self._passing.get(result.check) == result.reason:
+        check, passed, reason = result.check, result.passed, result.reason
+        self.latency[check] = result.latency
+        if passed and self._quiet.get(check) == reason:
+            return
+        if passed and self._passing.get(check) == reason:
             if self._taking is None:
                 self._taking = self._loop.call_later(PATIENCE, self._take)
         else:
             self._note(result)
-        self._results.append(CheckFinished(result.check, result.passed, result.reason, result.gone))
-        self.latency[result.check] = result.latency
+        self._results.append(CheckFinished(check, passed, reason, result.gone))
 
     def _note(self, news: Result) -> None:
         """Take this, and all that waits, in the next turn of the loop."""
@@ -124,6 +136,7 @@ class Verdicts:
             self._passing[news.check] = news.reason
         else:
             self._passing.pop(news.check, None)
+        self._quiet.pop(news.check, None)
         if isinstance(self._taking, asyncio.TimerHandle):
             self._taking.cancel()
             self._taking = None
@@ -134,3 +147,7 @@ class Verdicts:
         self._taking = None
         results, self._results = self._results, []
         self._feed(ChecksFinished(tuple(results)))
+        for result in results:
+            check, reason = result.check, result.reason
+            if self._passing.get(check) == reason and self._ask_quiet(check, reason):
+                self._quiet[check] = reason
