@@ -50,6 +50,8 @@ class RouterStatus(msgspec.Struct, frozen=True, kw_only=True):
     vmac: str | None = None
     vmac_interface: str | None = None
     accept: bool = True
+    lateness: float = 0.0
+    lateness_max: float = 0.0
 
 
 class Stats(msgspec.Struct, frozen=True, kw_only=True):
