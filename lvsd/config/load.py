@@ -96,6 +96,7 @@ def _config(document: Document, path: str, resolver: Resolver, interfaces: Seque
         maintenancedir=document.globals.value("maintenancedir", ""),
         supervised=document.globals.value("supervised", False),
         logstyle=document.globals.value("logstyle", "lvsd"),
+        checkers=document.globals.value("checkers", 0),
         paces=build_paces(document),
         path=path,
         sha256=document.digest.hexdigest(),

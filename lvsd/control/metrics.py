@@ -89,7 +89,9 @@ def _checks(checks: ChecksStatus) -> list[Family]:
     late.add({}, checks.lateness)
     watching = Family("lvsd_watch_connections", "gauge", "Watch connections that stand.")
     watching.add({}, checks.watching)
-    return [asked, finished, local, late, watching]
+    workers = Family("lvsd_checkers", "gauge", "Check workers that run.")
+    workers.add({}, checks.checkers)
+    return [asked, finished, local, late, watching, workers]
 
 
 def _routers(routers: Iterable[RouterStatus]) -> list[Family]:
