@@ -103,6 +103,7 @@ def _config(
         maintenancedir=document.globals.value("maintenancedir", ""),
         supervised=document.globals.value("supervised", False),
         logstyle=document.globals.value("logstyle", "lvsd"),
+        checkers=document.globals.value("checkers", 0),
         paces=build_paces(document),
         path=path,
         sha256=document.digest.hexdigest(),

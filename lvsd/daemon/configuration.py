@@ -154,7 +154,7 @@ class Configuration:
         child.feed(LocalAddresses(self._local(config)))
         await child.load(config)
         await child.keeper.save_manifest()
-        child.verdicts.follow(checks(config), watched(config))
+        child.verdicts.follow(checks(config), watched(config), config.checkers)
         child.tracker.follow(config.scripts)
         child.lookout.follow(config.processes, config.files)
         child.maintenance.follow()
