@@ -1,7 +1,8 @@
 """What the checks say, gathered for the director, and what kept them from being asked.
 
-Verdicts are taken together: those of one turn of the loop. One that says the same as the last of
-its check (a quiet farm's every one) waits for the next news, or for `PATIENCE`. Faults of this host
+Verdicts are taken together: news at once, and what follows `GATHER` later, for a host that dies is
+news of a thousand. One that says the same as the last of its check (a quiet farm's every one) waits
+for the next news, or for `PATIENCE`. Faults of this host
 (no descriptor, no right to ping) change nobody's health, so they must be told in another way: in
 the log once a minute, and as a note in the status while they are fresh.
 
@@ -21,6 +22,8 @@ from lvsd.core.happenings import CheckFinished, ChecksFinished
 from lvsd.core.model import Check, IPAddress
 from lvsd.linux.neighbours import Neighbours
 
+#: Seconds between two takings of news.
+GATHER = 0.02
 #: Seconds that a pass after a pass waits for company.
 PATIENCE = 0.05
 #: Seconds between two lines about checks that could not be made; also how long the note stands.
@@ -36,7 +39,8 @@ class Verdicts:
         self._loop = asyncio.get_running_loop()
         self._feed = feed
         self._results: list[CheckFinished] = []
-        self._taking: asyncio.Handle | None = None
+        self._taking: asyncio.TimerHandle | None = None
+        self._took_at = float("-inf")
         #: The reasons of the checks that passed last.
         self._passing: dict[Check, str] = {}
         #: The checks of each target address that is watched.
@@ -119,18 +123,19 @@ class Verdicts:
         self.latency[result.check] = result.latency
 
     def _note(self, news: Result) -> None:
-        """Take this, and all that waits, in the next turn of the loop."""
+        """Take this, and all that waits, in the next turn of the loop or soon."""
         if news.passed:
             self._passing[news.check] = news.reason
         else:
             self._passing.pop(news.check, None)
-        if isinstance(self._taking, asyncio.TimerHandle):
+        when = max(self._loop.time(), self._took_at + GATHER)
+        if self._taking is not None and self._taking.when() > when:
             self._taking.cancel()
             self._taking = None
         if self._taking is None:
-            self._taking = self._loop.call_soon(self._take)
+            self._taking = self._loop.call_at(when, self._take)
 
     def _take(self) -> None:
-        self._taking = None
+        self._taking, self._took_at = None, self._loop.time()
         results, self._results = self._results, []
         self._feed(ChecksFinished(tuple(results)))
