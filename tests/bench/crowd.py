@@ -24,6 +24,8 @@ from tests.lab.topology import Topology
 #: A line of lvsd's log: when, and what became of the table.
 _CHANGED = re.compile(r"^(\S+Z) info table_changed step=(?:\"(\d+) steps more\")?", re.MULTILINE)
 
+FIRST = "10.78.0.1:80"
+
 
 @dataclass(frozen=True, slots=True)
 class Crowd:
@@ -31,7 +33,8 @@ class Crowd:
 
     `http`: a request with a body expression, else only a connection. `failures` in a row take one
     out, after `timeout` seconds each when it is silent. `watch`: lvsd's watch=yes failfast=yes.
-    `single`: a service of its own with the first address at port 81. `weight` of each real.
+    `single`: a service of its own with the first address at port 81. `weight` is that of the first
+    real server, the others have 1.
     """
 
     reals: int
@@ -54,6 +57,10 @@ class Crowd:
         for number, part in enumerate(parts):
             yield f"10.79.{number // 250}.{1 + number % 250}:80", part
 
+    def weigh(self, real: str) -> int:
+        """The weight of a real server."""
+        return self.weight if real == FIRST else 1
+
 
 def address(number: int) -> str:
     """The address of a real server."""
@@ -73,7 +80,7 @@ def lvsd_conf(crowd: Crowd) -> str:
     lines += ["quiescent=yes", "supervised=yes"]
     for service, reals in crowd.services():
         lines += [f"virtual={service}", f"\tscheduler={crowd.scheduler}", "\tprotocol=tcp"]
-        lines += [f"\treal={real} gate {crowd.weight}" for real in reals]
+        lines += [f"\treal={real} gate {crowd.weigh(real)}" for real in reals]
         if crowd.http:
             lines += ["\tservice=http", '\trequest="/"', '\treceive="healthy"']
         else:
@@ -91,7 +98,10 @@ def keepalived_conf(crowd: Crowd) -> str:
         lines += [f"  lvs_sched {crowd.scheduler}", "  lvs_method DR", "  protocol TCP"]
         lines += [f"  delay_loop {crowd.interval}"]
         for real in reals:
-            lines += [f"  real_server {real.replace(':', ' ')} {{", f"    weight {crowd.weight}"]
+            lines += [
+                f"  real_server {real.replace(':', ' ')} {{",
+                f"    weight {crowd.weigh(real)}",
+            ]
             lines += ["    inhibit_on_failure", f"    {check} {{"]
             lines += [f"      connect_timeout {crowd.timeout}", f"      retry {crowd.failures - 1}"]
             lines += [f"      delay_before_retry {crowd.interval}"]
@@ -165,5 +175,5 @@ def told(daemon: CrowdDaemon, count: int, since: float) -> float:
 
 
 def reweighted(crowd: Crowd, weight: int) -> Crowd:
-    """Every real server with another weight."""
+    """The same with another weight of the first real server."""
     return replace(crowd, weight=weight)

@@ -18,7 +18,7 @@ from tests.bench.figures import Table, number, ratio, sample
 from tests.bench.watch import Host, host, yes
 from tests.lab.topology import Topology, wait_until
 
-REALS = 100
+REALS = 200
 #: Reals are asked over and over, with this many seconds between two passes.
 CROWD = Crowd(REALS, REALS, 1)
 AIM = 0.1
@@ -52,12 +52,12 @@ class Ldirectord:
 
 
 def window(here: Host, daemon: CrowdLvsd | Ldirectord, seconds: float) -> tuple[float, float]:
-    """(requests per second, CPU seconds per 1,000 of them) after two rounds."""
+    """(requests per second, CPU seconds per 1,000 of them) after three rounds."""
     here.serve()
     before = here.served
     daemon.start()
     try:
-        wait_until(lambda: here.served >= before + 2 * REALS, PATIENCE, "two rounds", 0.2)
+        wait_until(lambda: here.served >= before + 3 * REALS, PATIENCE, "three rounds", 0.2)
         pids = daemon.pids()
         served, cpu, began = here.served, cpu_seconds(pids), time.monotonic()
         time.sleep(seconds)
@@ -95,7 +95,7 @@ def run(reps: int, seconds: float) -> list[Table]:
     )
     notes = (
         f"{REALS} real servers, checkinterval {CROWD.interval} s, HTTP with a body expression over "
-        f"fresh connections; both read the same file. Windows of {seconds:g} s after two rounds. "
+        f"fresh connections; both read the same file. Windows of {seconds:g} s after three rounds. "
         "All processes of each, by the kernel's accounting (schedstat); only the ratio counts.",
         "ldirectord checks one real server after the other: requests/s is all that it manages.",
     )

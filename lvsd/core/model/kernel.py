@@ -73,8 +73,15 @@ class ServiceFlag(enum.IntFlag):
     SCHED3 = 0x20
 
 
+class _Hashed:
+    """Room for a hash worked out once: that of an address is slow, and keys are looked up a lot."""
+
+    __slots__ = ("_hash",)
+    _hash: int
+
+
 @dataclass(frozen=True, slots=True, order=True)
-class ServiceKey:
+class ServiceKey(_Hashed):
     """Identity of a virtual service in the kernel.
 
     Either protocol + address + port, or FWM + `fwmark` (then `address` is None, `port` 0).
@@ -86,6 +93,17 @@ class ServiceKey:
     port: int
     fwmark: int = 0
 
+    def __post_init__(self) -> None:
+        address = None if self.address is None else int(self.address)
+        values = (self.family, self.protocol, address, self.port, self.fwmark)
+        object.__setattr__(self, "_hash", hash(values))
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return ServiceKey, (self.family, self.protocol, self.address, self.port, self.fwmark)
+
     def __str__(self) -> str:
         if self.address is None:
             return f"{self.fwmark}" if self.family is Family.INET else f"{self.fwmark} IPv6"
@@ -93,11 +111,20 @@ class ServiceKey:
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class DestinationKey:
+class DestinationKey(_Hashed):
     """Identity of a destination within its service."""
 
     address: IPAddress
     port: int
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_hash", hash((int(self.address), self.port)))
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return DestinationKey, (self.address, self.port)
 
     def __str__(self) -> str:
         return endpoint(self.address, self.port)
