@@ -21,8 +21,9 @@ from tests.bench.daemons import Job, Keepalived, Lvsd, library
 from tests.lab.director import Director
 from tests.lab.topology import Topology
 
-#: A line of lvsd's log: when, and what became of the table.
+#: Lines of lvsd's log: when, and what became of the table; of a real server.
 _CHANGED = re.compile(r"^(\S+Z) info table_changed step=(?:\"(\d+) steps more\")?", re.MULTILINE)
+_JUDGED = re.compile(r"^(\S+Z) \w+ real_(down|up) ", re.MULTILINE)
 
 FIRST = "10.78.0.1:80"
 
@@ -124,7 +125,14 @@ class CrowdLvsd(Lvsd):
     def changes(self) -> Iterator[tuple[float, int]]:
         """When the table was told something (Unix time, to the millisecond), and of how many."""
         for line in _CHANGED.finditer(self.log()):
-            yield datetime.fromisoformat(line[1]).timestamp(), int(line[2] or 1)
+            yield _unix(line[1]), int(line[2] or 1)
+
+    def outs(self) -> Iterator[tuple[float, int]]:
+        """When a real server went out (1) or came back (-1), and (0) when the table was told."""
+        _, _, log = self.log().partition(" ready\n")
+        told = [(at, 0) for at, _ in self.changes()]
+        judged = ((line[1], line[2] == "down") for line in _JUDGED.finditer(log))
+        yield from sorted(told + [(_unix(stamp), 1 if down else -1) for stamp, down in judged])
 
     def reload(self, crowd: Crowd) -> None:
         """Take another configuration; returns when it is in force."""
@@ -152,8 +160,20 @@ class CrowdKeepalived(Keepalived):
 
     def changes(self) -> Iterator[tuple[float, int]]:
         """When the stub was told something (Unix time), each of one real server."""
-        for line in self.notes.read_text().splitlines() if self.notes.exists() else ():
-            yield float(line.split()[0]), 1
+        for at, _ in self._noted():
+            yield at, 1
+
+    def outs(self) -> Iterator[tuple[float, int]]:
+        """As of CrowdLvsd, as the stub was told."""
+        for at, weight in self._noted():
+            yield at, -1 if weight > 0 else 1
+            yield at, 0
+
+    def _noted(self) -> Iterator[tuple[float, int]]:
+        text = self.notes.read_text() if self.notes.exists() else ""
+        for line in text[: text.rfind("\n") + 1].splitlines():
+            at, weight = line.split()
+            yield float(at), int(weight)
 
     def reload(self, crowd: Crowd) -> None:
         """Take another configuration; returns at once."""
@@ -172,6 +192,22 @@ def told(daemon: CrowdDaemon, count: int, since: float) -> float:
         if count <= 0:
             return at
     return float("inf")
+
+
+def out(daemon: CrowdDaemon, level: int) -> float:
+    """When the table was told last, if so many real servers have been out since; else infinite."""
+    down, last = 0, float("inf")
+    for at, change in daemon.outs():
+        down += change
+        if change:
+            last = float("inf")
+        elif down == level:
+            last = at
+    return last
+
+
+def _unix(stamp: str) -> float:
+    return datetime.fromisoformat(stamp).timestamp()
 
 
 def reweighted(crowd: Crowd, weight: int) -> Crowd:

@@ -21,6 +21,7 @@ from tests.bench.crowd import (
     CrowdDaemon,
     CrowdKeepalived,
     CrowdLvsd,
+    out,
     reweighted,
     told,
 )
@@ -43,7 +44,7 @@ PATIENCE = 120.0
 
 def crowd(reals: int, http: bool) -> Crowd:
     """The configuration."""
-    return Crowd(reals, 5, 3, timeout=1, http=http, failures=2)
+    return Crowd(reals, 5, 3, timeout=2 if http else 1, http=http, failures=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,22 +94,22 @@ def reload(daemon: CrowdDaemon, asked: Crowd) -> float:
     return told(daemon, 1, since) - since
 
 
-def out(daemon: CrowdDaemon, count: int, since: float) -> float:
-    """Seconds until the table was told of so many changes."""
-    wait_until(lambda: told(daemon, count, since) < float("inf"), PATIENCE, f"{count} told", 0.25)
-    return told(daemon, count, since) - since
+def levelled(daemon: CrowdDaemon, level: int, since: float) -> float:
+    """Seconds until the table was told of the last one, so many being out then."""
+    wait_until(lambda: since < out(daemon, level) < float("inf"), PATIENCE, f"{level} out", 0.5)
+    return out(daemon, level) - since
 
 
 def life(here: Arrivals, daemon: CrowdDaemon, asked: Crowd, seconds: float) -> dict[str, float]:
     """The figures of one daemon by name."""
     with running(here, daemon, asked):
         found = steady(here, daemon, asked, seconds)
-        refused = out(daemon, asked.reals, here.kill())
+        refused = levelled(daemon, asked.reals, here.kill())
         mended = time.time()
         here.serve(asked.http)
-        out(daemon, asked.reals, mended)
+        levelled(daemon, 0, mended)
         try:
-            silent = out(daemon, asked.reals, here.silence())
+            silent = levelled(daemon, asked.reals, here.silence())
         finally:
             here.speak()
     return {
@@ -164,8 +165,8 @@ def aimed(found: Mapping[tuple[str, str, str], list[float]], seconds: float) -> 
 def notes(seconds: float) -> tuple[str, ...]:
     """What one must know to read the tables."""
     return (
-        "Five real servers to a service, timeout 1 s, two failures in a row (keepalived: retry 1 "
-        f"after 3 s) take one out. Windows of {seconds:g} s. The process that answers for all "
+        "Five real servers to a service, timeout 1 s (HTTP: 2 s), two failures in a row "
+        f"(keepalived: retry 1 after 3 s) take one out. Windows of {seconds:g} s. The process that answers for all "
         "addresses runs on the same machine; its CPU is not counted.",
         "DPVS: tools/healthcheck/test/README.md, 20,400 real servers on an E5-2650v4, five to a "
         "service, its default checks (TCP for TCP services; 3 s, 1 s, one retry) of addresses "
