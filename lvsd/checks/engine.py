@@ -41,7 +41,7 @@ HURRY = 0.001
 #: A deadline honoured later than this was missed by us, not by the server.
 STALL = 0.1
 #: Runs in flight at most, and descriptors left to everything else in the process.
-IN_FLIGHT = 4096
+IN_FLIGHT = 16384
 SPARE_DESCRIPTORS = 128
 
 

@@ -78,8 +78,8 @@ from lvsd.linux.memory import MemoryTable
 _SETTINGS_INTERVAL = 5.0
 #: Effects told before the loop gets its turn.
 _TOLD_AT_ONCE = 100
-#: Seconds for which events are gathered before the wish is computed anew.
-_WISH_DELAY = 0.005
+#: Seconds for which events are gathered, and between two wishes for each service they go through.
+_WISH_DELAY, _WISH_PACE = 0.005, 25e-6
 #: Seconds that notify programs, commands and mails have at the stop; main waits 5 for all of it.
 _FAREWELL = 3.0
 
@@ -114,7 +114,7 @@ class Child:
         self._timer: asyncio.TimerHandle | None = None
         self._done: asyncio.Future[int] = self._loop.create_future()
         self._wish_timer: asyncio.TimerHandle | None = None
-        self._stopping = False
+        self._stopping, self._wished_at = False, 0.0
 
     async def run(self) -> int:
         """Serve until main says Stop (0), is gone, or the configuration is refused (1)."""
@@ -278,7 +278,9 @@ class Child:
         if any(isinstance(e, DrainStarted | DrainEnded | DrainExpired) for e in effects):
             self._spawn(self.keeper.save_drains())
         if self._wish_timer is None:
-            self._wish_timer = self._loop.call_later(_WISH_DELAY, self._wish)
+            soonest = self._wished_at + _WISH_PACE * len(self.director.pools)
+            when = max(self._loop.time() + _WISH_DELAY, soonest)
+            self._wish_timer = self._loop.call_at(when, self._wish)
         self.tell_main()
 
     def _wish(self) -> None:
@@ -286,6 +288,7 @@ class Child:
         if self._wish_timer is not None:
             self._wish_timer.cancel()
             self._wish_timer = None
+        self._wished_at = self._loop.time()
         if self.applier is not None and self.configuration.in_force:
             self.applier.wish(desired(self.director).table)
         self._settings_wake.set()
@@ -331,8 +334,8 @@ class Child:
     def _applied(self) -> None:
         """The applier has done a round."""
         if self.applier is not None:
-            ours = {virtual.key for virtual in self.director.config.virtuals}
-            self.applier.owned = ours | (self.applier.owned & self.applier.picture.keys())
+            kept = self.applier.owned & self.applier.picture.keys()
+            self.applier.owned = kept.union(self.director.pools)
         self.tell_main()
 
     def tell_main(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 
 from lvsd import log
@@ -23,6 +24,7 @@ class Report:
         self._parent = parent
         self._tracks: tuple[dict[str, bool], dict[str, int]] = ({}, {})
         self._headline = ""
+        self._headline_at = float("-inf")
 
     def ready(self, ready: bool) -> None:
         """Design rule 3: the services are applied and every real was judged."""
@@ -50,7 +52,10 @@ class Report:
             self._parent.send(TrackValues(values, {**lookout.numbers}))
 
     def headline(self, director: Director) -> None:
-        """One line for systemd's STATUS."""
+        """One line for systemd's STATUS, at most once a second: it goes through all reals."""
+        if time.monotonic() < self._headline_at + 1.0:
+            return
+        self._headline_at = time.monotonic()
         pools = director.pools.values()
         reals = sum(len(pool.health) for pool in pools)
         up = sum(health.up for pool in pools for health in pool.health.values())

@@ -1,8 +1,9 @@
 """What the checks say, gathered for the director, and what kept them from being asked.
 
-Verdicts are taken together: those of one turn of the loop. A pass that the director called quiet
-(a quiet farm's every one) is not taken at all; another one that says the same as the last of its
-check waits for the next news, or for `PATIENCE`. Faults of this host
+Verdicts are taken together: news at once, and what follows `GATHER` later, for a host that dies is
+news of a thousand. A pass that the director called quiet (a quiet farm's every one) is not taken at
+all; another one that says the same as the last of its check waits for the next news, or for
+`PATIENCE`. Faults of this host
 (no descriptor, no right to ping) change nobody's health, so they must be told in another way: in
 the log once a minute, and as a note in the status while they are fresh.
 
@@ -23,6 +24,8 @@ from lvsd.core.model import Check, IPAddress
 from lvsd.daemon.checkers import Checkers
 from lvsd.linux.neighbours import Neighbours
 
+#: Seconds between two takings of news.
+GATHER = 0.02
 #: Seconds that a pass after a pass waits for company.
 PATIENCE = 0.05
 #: Seconds between two lines about checks that could not be made; also how long the note stands.
@@ -44,7 +47,8 @@ class Verdicts:
         self._loop = asyncio.get_running_loop()
         self._feed, self._ask_quiet = feed, quiet
         self._results: list[CheckFinished] = []
-        self._taking: asyncio.Handle | None = None
+        self._taking: asyncio.TimerHandle | None = None
+        self._took_at = float("-inf")
         #: The reasons of the checks that passed last.
         self._passing: dict[Check, str] = {}
         self._quiet: dict[Check, str] = {}
@@ -136,20 +140,21 @@ class Verdicts:
         self._results.append(CheckFinished(check, passed, reason, result.gone))
 
     def _note(self, news: Result) -> None:
-        """Take this, and all that waits, in the next turn of the loop."""
+        """Take this, and all that waits, in the next turn of the loop or soon."""
         if news.passed:
             self._passing[news.check] = news.reason
         else:
             self._passing.pop(news.check, None)
         self._quiet.pop(news.check, None)
-        if isinstance(self._taking, asyncio.TimerHandle):
+        when = max(self._loop.time(), self._took_at + GATHER)
+        if self._taking is not None and self._taking.when() > when:
             self._taking.cancel()
             self._taking = None
         if self._taking is None:
-            self._taking = self._loop.call_soon(self._take)
+            self._taking = self._loop.call_at(when, self._take)
 
     def _take(self) -> None:
-        self._taking = None
+        self._taking, self._took_at = None, self._loop.time()
         results, self._results = self._results, []
         self._feed(ChecksFinished(tuple(results)))
         for result in results:

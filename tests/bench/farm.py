@@ -65,7 +65,7 @@ def _copies(job: Job) -> int:
 def farm() -> Iterator[Farm]:
     """Build it; everything is gone at the end."""
     counter = mmap.mmap(-1, 16)
-    with Topology(_layout()) as lab:
+    with Topology(layout()) as lab:
         lab.ip("farm", ["route add local 10.78.0.0/16 dev lo"])
         for node in ("dirA", "dirB"):
             lab.ip(node, ["route add 10.78.0.0/16 via 10.77.0.50"])
@@ -84,7 +84,7 @@ def farm() -> Iterator[Farm]:
         yield Farm(lab, counter)
 
 
-def _layout() -> Layout:
+def layout() -> Layout:
     plain = Layout.dr(reals=0)
     return Layout("dr", directors=plain.directors, extra={"farm": ("10.77.0.50/24",)})
 

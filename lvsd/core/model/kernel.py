@@ -74,7 +74,7 @@ class ServiceFlag(enum.IntFlag):
 
 
 class _Hashed:
-    """Room for a hash worked out once: looking keys up is most of what a big table costs."""
+    """Room for a hash worked out once: that of an address is slow, and keys are looked up a lot."""
 
     __slots__ = ("_hash",)
     _hash: int
@@ -97,7 +97,8 @@ class ServiceKey(_Hashed):
         try:
             return self._hash
         except AttributeError:
-            value = hash((self.family, self.protocol, self.address, self.port, self.fwmark))
+            address = None if self.address is None else int(self.address)
+            value = hash((self.family, self.protocol, address, self.port, self.fwmark))
             object.__setattr__(self, "_hash", value)
             return value
 
@@ -118,7 +119,7 @@ class DestinationKey(_Hashed):
         try:
             return self._hash
         except AttributeError:
-            value = hash((self.address, self.port))
+            value = hash((int(self.address), self.port))
             object.__setattr__(self, "_hash", value)
             return value
 
