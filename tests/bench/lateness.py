@@ -197,8 +197,8 @@ def _measured(
             f"{size[0]} windows of {size[1]:g} s each, in turn; by how much a gap between two "
             "adverts exceeds the interval, by the kernel's timestamps at the switch.",
             "Director, farm and bench share the processors. `times`: dumps, or reloads, each of "
-            "which changes every weight (keepalived: one every 2 s) or asks for a name. At a reload "
-            "the process of keepalived's that speaks VRRP reads the whole configuration itself.",
+            "which changes every weight (keepalived: one every 2 s) or asks for a name.",
+            "At a reload the process of keepalived's that speaks VRRP reads the whole file itself.",
             REAL_TIME_NOTE,
             stub_note(),
         ),
