@@ -9,6 +9,7 @@ from its start, or the signal, to the table being so. 100 real servers a service
 from __future__ import annotations
 
 import asyncio
+import gc
 import subprocess
 import sys
 import time
@@ -160,6 +161,8 @@ def measure(reps: int) -> Found:
     found = Found(list)
     for size in SIZES:
         wish = desired(size)
+        gc.collect()
+        gc.freeze()  # as the daemon does with what is in force
         for _ in range(reps):
             for tool, task in todo.items():
                 with own_namespace():
