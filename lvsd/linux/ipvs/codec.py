@@ -44,7 +44,7 @@ CMD_NEW_DEST, CMD_SET_DEST, CMD_DEL_DEST, CMD_GET_DEST = 5, 6, 7, 8
 _NESTED = 0x8000
 _TYPE_MASK = 0x3FFF
 _ATTR_SERVICE, _ATTR_DEST = 1, 2
-_STATS, _STATS64 = 10, 12
+STATS, STATS64 = 10, 12
 #: Plain numbers, which are packed more quickly than those of an enum.
 _V4, _V6 = int(Family.INET), int(Family.INET6)
 
@@ -229,7 +229,7 @@ _FIELDS: Mapping[tuple[int, ...], str] = {
     (14,): "H",
     (15,): "H",
     **{(n,): "I" for n in range(7, 10)},
-    **{(_STATS64, n): "Q" for n in range(1, 6)},
+    **{(STATS64, n): "Q" for n in range(1, 6)},
 }
 #: So many of them configure a destination, the rest is usage.
 _CONFIGURING = 10
@@ -241,7 +241,7 @@ def _walk(data: bytes) -> dict[tuple[int, ...], tuple[int, int]]:
     found: dict[tuple[int, ...], tuple[int, int]] = {}
     for kind, offset, length in attributes(data, *_content(data, _ATTR_DEST)):
         found[(kind,)] = (offset, length)
-        if kind in (_STATS, _STATS64):
+        if kind in (STATS, STATS64):
             for inner, at, size in attributes(data, offset, offset + length):
                 found[(kind, inner)] = (at, size)
     return found
@@ -252,8 +252,8 @@ def _read(data: bytes, family: Family) -> Fields:
     found = _walk(data)
     fields: list[Any] = []
     for path, code in _FIELDS.items():
-        if path not in found and path[0] == _STATS64:
-            path = (_STATS, path[1])
+        if path not in found and path[0] == STATS64:
+            path = (STATS, path[1])
         offset, length = found.get(path, (0, 0))
         value = data[offset : offset + length]
         fields.append(value if code == "16s" else _number(value))

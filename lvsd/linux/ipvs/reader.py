@@ -14,7 +14,14 @@ from dataclasses import dataclass, replace
 
 from lvsd.core.model import Destination, ServiceEntry, ServiceKey, VirtualService
 from lvsd.core.plan import normal_service
-from lvsd.linux.ipvs.codec import DestinationDecoder, Mark
+from lvsd.linux.ipvs.codec import (
+    STATS,
+    STATS64,
+    DestinationDecoder,
+    Mark,
+    attributes,
+    decode_service,
+)
 
 #: Entries decoded before the loop gets its turn (about a millisecond).
 SLICE = 200
@@ -34,11 +41,25 @@ class Reader:
     def __init__(self, decoder: DestinationDecoder) -> None:
         self._decoder = decoder
         self._seen: dict[ServiceKey, _Seen] = {}
+        self._services: dict[bytes, VirtualService] = {}
+        self._counters = 0
 
     def forget(self, known: Collection[ServiceKey]) -> None:
         """Keep nothing of services that are not among those `known`."""
         for key in self._seen.keys() - known:
             del self._seen[key]
+        if len(self._services) > 2 * len(known):
+            self._services.clear()
+
+    def service(self, data: bytes) -> VirtualService:
+        """One entry of a GET_SERVICE dump. Raises DecodeError on anything that is not one."""
+        found = self._services.get(data[: -self._counters]) if self._counters else None
+        if found is None:
+            found = decode_service(data)
+            self._counters = _counters(data)
+            if self._counters:
+                self._services[data[: -self._counters]] = found
+        return found
 
     async def entry(
         self, service: VirtualService, dump: Sequence[bytes], expected: ServiceEntry | None
@@ -100,6 +121,14 @@ class Reader:
             if len(part) == SLICE:
                 await asyncio.sleep(0)
         return found
+
+
+def _counters(data: bytes) -> int:
+    """How many bytes of a service's entry, at its end, only count; the rest configures it."""
+    places = [(kind, offset - 4) for kind, offset, _ in attributes(data, 4, len(data))]
+    counting = [offset for kind, offset in places if kind in (STATS, STATS64)]
+    last = [offset for _, offset in places[len(places) - len(counting) :]]
+    return len(data) - counting[0] if counting and counting == last else 0
 
 
 def _entry(service: VirtualService, dump: Sequence[Destination]) -> ServiceEntry:
