@@ -17,7 +17,7 @@ from datetime import datetime
 from pathlib import Path
 
 from lvsd.control.client import request
-from tests.bench.daemons import Job, Keepalived, Lvsd, library
+from tests.bench.daemons import Job, Keepalived, Lvsd, family, library
 from tests.lab.director import Director
 from tests.lab.topology import Topology
 
@@ -180,6 +180,31 @@ class CrowdKeepalived(Keepalived):
         self.config.write_text(keepalived_conf(crowd))
         assert self.process is not None
         self.process.send(signal.SIGHUP)
+
+
+class Ldirectord:
+    """ldirectord of the lab's tree on dirA; only on a kernel with IPVS."""
+
+    name = "ldirectord"
+
+    def __init__(self, lab: Topology, crowd: Crowd) -> None:
+        self.lab, self.crowd = lab, crowd
+        self.config = lab.folder / "ldirectord.cf"
+        self.config.write_text(lvsd_conf(crowd))
+
+    def start(self) -> None:
+        self.process = self.lab.spawn_peer("dirA", ["ldirectord", self.config, "start"])
+
+    def pids(self) -> list[int]:
+        """Every process of it."""
+        return family(self.process.pid)
+
+    def log(self) -> str:
+        return self.process.text()
+
+    def kill_everything(self) -> None:
+        """It is killed with its whole group."""
+        self.process.kill()
 
 
 CrowdDaemon = CrowdLvsd | CrowdKeepalived

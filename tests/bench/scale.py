@@ -166,8 +166,8 @@ def notes(seconds: float) -> tuple[str, ...]:
     """What one must know to read the tables."""
     return (
         "Five real servers to a service, timeout 1 s (HTTP: 2 s), two failures in a row "
-        f"(keepalived: retry 1 after 3 s) take one out. Windows of {seconds:g} s. The process that answers for all "
-        "addresses runs on the same machine; its CPU is not counted.",
+        f"(keepalived: retry 1 after 3 s) take one out. Windows of {seconds:g} s. The process that "
+        "answers for all addresses runs on the same machine; its CPU is not counted.",
         "DPVS: tools/healthcheck/test/README.md, 20,400 real servers on an E5-2650v4, five to a "
         "service, its default checks (TCP for TCP services; 3 s, 1 s, one retry) of addresses "
         "that do not answer. Its 28 s are from the first real server out to the last; here they "
