@@ -134,6 +134,12 @@ class CrowdLvsd(Lvsd):
         judged = ((line[1], line[2] == "down") for line in _JUDGED.finditer(log))
         yield from sorted(told + [(_unix(stamp), 1 if down else -1) for stamp, down in judged])
 
+    def weighed(self, weight: int) -> float:
+        """When the table was told that the first real server has this weight, else infinite."""
+        line = rf"^(\S+Z) info table_changed step=\"[^\"]* -r {FIRST} -g -w {weight}\"$"
+        found = re.search(line, self.log(), re.MULTILINE)
+        return _unix(found[1]) if found else float("inf")
+
     def reload(self, crowd: Crowd) -> None:
         """Take another configuration; returns when it is in force."""
         self.director.config.write_text(lvsd_conf(crowd))
@@ -168,6 +174,10 @@ class CrowdKeepalived(Keepalived):
         for at, weight in self._noted():
             yield at, -1 if weight > 0 else 1
             yield at, 0
+
+    def weighed(self, weight: int) -> float:
+        """As of CrowdLvsd; `weight` is no other real server's."""
+        return min((at for at, now in self._noted() if now == weight), default=float("inf"))
 
     def _noted(self) -> Iterator[tuple[float, int]]:
         text = self.notes.read_text() if self.notes.exists() else ""
