@@ -37,6 +37,8 @@ EVENTS: dict[str, str] = {
     "real_failing": "A check failed, but not often enough yet to take the real server down.",
     "real_steadied": "A check passed again before the real server had failed often enough.",
     "checks_hampered": "Checks could not be made, for want of something on this host.",
+    "checker_lost": "A check worker ended or went silent; it is started again, no verdict falls.",
+    "checker_returned": "A check worker that was lost asks its checks again.",
     "real_drained": "A real server was taken out of service by an operator.",
     "real_undrained": "A real server was put back into service by an operator.",
     "drain_expired": "The deadline of a drain has passed.",

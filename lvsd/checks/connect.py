@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import socket
+
+from lvsd.checks.exchange import Attempt
 from lvsd.checks.probe import NobodyListens, Probe, Run
-from lvsd.checks.stream import Dialogue, Stream, Talk
+from lvsd.checks.stream import Dialogue, Talk
 
 
 class Connect(Dialogue):
@@ -19,8 +23,8 @@ class Connect(Dialogue):
         return _Connection(run, self)
 
 
-class _Connection(Stream):
-    """A stream that is not fooled by TCP's simultaneous open.
+class _Connection(Attempt):
+    """An attempt that is not fooled by TCP's simultaneous open.
 
     A connection to a free local port in the ephemeral range may get that very port as its own and
     so reach itself (RFC 9293 §3.5).
@@ -28,9 +32,11 @@ class _Connection(Stream):
 
     __slots__ = ()
 
-    def _connected(self) -> bool:
-        super()._connected()
+    def ready(self) -> str | None:
+        """What came of it."""
         assert self._socket is not None
+        if code := self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            raise OSError(code, os.strerror(code))
         if self._socket.getsockname() == self._socket.getpeername():
             raise NobodyListens
-        return True
+        return "connected"

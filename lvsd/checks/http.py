@@ -15,10 +15,11 @@ import re
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 from lvsd import __version__
-from lvsd.checks.probe import Failed, quoted
+from lvsd.checks.exchange import Brief, Exchange
+from lvsd.checks.probe import Failed, Probe, Run, quoted
 from lvsd.checks.receive import Receive
-from lvsd.checks.reply import BODY_LIMIT, Reply
-from lvsd.checks.stream import Again, Dialogue, Talk
+from lvsd.checks.reply import BODY_LIMIT, Reply, plain_body
+from lvsd.checks.stream import Again, Talk
 from lvsd.checks.tls import Tls
 from lvsd.core.model import Check
 
@@ -30,7 +31,7 @@ _REDIRECT = frozenset({301, 302, 303, 307, 308})
 _ESCAPED = re.compile(rb"[^A-Za-z0-9\-._~:/?@!$&'()*+,;=%]")
 
 
-class Http(Dialogue):
+class Http(Brief):
     """The plain one. Raises LocalFault when `receive` is not a regular expression."""
 
     scheme = "http"
@@ -42,15 +43,26 @@ class Http(Dialogue):
         self._host = check.virtualhost or literal.encode()
         host = self._host.lower().decode("latin-1")
         self._names = {literal.lower(), host, re.sub(r":[0-9]+\Z", "", host)}
-        self._request = self._render(check.method, check.request)
+        self.request = self._render(check.method, check.request)
         receive = Receive(check)
         self._shown = receive.shown
         self._only_head = check.method == "HEAD" and bool(receive)
         self._receive = receive.pattern
+        self.passing = _passing(200, self._receive)
+        self._plain = tls is None and check.method == "GET"
+
+    def probe(self, run: Run) -> Probe:
+        """An exchange where that may do."""
+        return Exchange(run, self) if self._plain else super().probe(run)
+
+    def passes(self, data: bytes) -> bool:
+        """Whether `data` is a plain answer, whole, that passes."""
+        body = plain_body(data)
+        return body is not None and (self._receive is None or bool(self._receive.search(body)))
 
     def talk(self) -> Talk:
         """Ask, read the reply, follow it on the same server, judge."""
-        method, path, request = self.check.method, self.check.request, self._request
+        method, path, request = self.check.method, self.check.request, self.request
         for _ in range(REDIRECTS + 1):
             reply = Reply(method)
             reply.feed((yield request))
@@ -75,7 +87,7 @@ class Http(Dialogue):
         if reply.status // 100 != 2:
             raise Failed(f"status {reply.status}")
         if self._receive is None:
-            return f"status {reply.status}"
+            return _passing(reply.status, None)
         if self._only_head:
             raise Failed("HEAD has no body to match")
         found = self._receive.search(reply.body)
@@ -87,7 +99,7 @@ class Http(Dialogue):
                 )
         elif found is None:
             raise Failed(f'body does not match "{self._shown}"')
-        return f"status {reply.status}, body matches"
+        return _passing(reply.status, self._receive)
 
     def _follow(self, path: bytes, reply: Reply) -> bytes:
         """The path a redirect names, when it leads to this very server."""
@@ -117,6 +129,10 @@ class Http(Dialogue):
 
     def _render(self, method: str, path: bytes) -> bytes:
         return headers(method, escaped(path), self._host)
+
+
+def _passing(status: int, pattern: re.Pattern[bytes] | None) -> str:
+    return f"status {status}" if pattern is None else f"status {status}, body matches"
 
 
 def escaped(path: bytes) -> bytes:

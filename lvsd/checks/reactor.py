@@ -18,7 +18,7 @@ WRITE = select.EPOLLOUT
 
 #: Sockets served per wake-up, and the time after which the rest waits for the next one: a TLS
 #: handshake costs most of a millisecond.
-EVENTS = 16
+EVENTS = 64
 BUDGET = 0.005
 
 
@@ -65,7 +65,9 @@ class Reactor:
         return cast(_Shared, self._shared[key])
 
     def serve(self) -> None:
-        """Serve what is ready, within the bounds above."""
+        """Serve what is ready, within the bounds above; nothing after the end."""
+        if self._epoll.closed:
+            return
         self._fresh.clear()
         until = self._loop.time() + BUDGET
         for fd, mask in self._epoll.poll(0, EVENTS):

@@ -31,6 +31,31 @@ _STATUS_LINE_LIMIT = 8 << 10
 #: Replies that never have a body (RFC 9112 §6.3).
 _BODILESS = frozenset({204, 304})
 
+_PLAIN = (b"HTTP/1.1 200 ", b"HTTP/1.0 200 ")
+_PLAIN_LENGTH = b"\ncontent-length:"
+
+
+def plain_body(data: bytes) -> bytes | None:
+    """The body of an answer to GET that is status 200, of known length and whole in `data`.
+
+    None for every other, be it good, bad or not yet at its end: those need a `Reply`.
+    """
+    end = data.find(b"\r\n\r\n")
+    if end < 0 or not data.startswith(_PLAIN):
+        return None
+    head = data[: end + 2].lower()
+    at = head.find(_PLAIN_LENGTH) + len(_PLAIN_LENGTH)
+    if head.count(_PLAIN_LENGTH[:-1]) != 1 or b"\ntransfer-encoding" in head:
+        return None
+    # A line that ends otherwise might be the end of the head, to a `Reply`.
+    if head.count(b"\n") != head.count(b"\r\n"):
+        return None
+    length = head[at : head.find(b"\r", at)].strip()
+    if not length.isdigit() or len(length) > 18:
+        return None
+    begins, size = end + 4, int(length)
+    return data[begins : begins + size] if len(data) >= begins + size else None
+
 
 class Reply:
     """Feed it until `complete`. `status` is 0 until the final status line was read; `location`, of

@@ -112,6 +112,26 @@ class Stream:
         self._open()
         return None
 
+    def take_over(self, sock: socket.socket, unsent: bytes = b"") -> None:
+        """Go on where the dialogue's first words were sent, but for what is `unsent`.
+
+        The socket is registered: for WRITE while something is unsent, else for READ.
+        """
+        self._socket = sock
+        self._phase = _Phase.TALK
+        self._wants = WRITE if unsent else READ
+        self._out = unsent
+        self._talk = self._dialogue.talk()
+        next(self._talk)
+
+    def hear(self, data: bytes) -> str | None:
+        """Bytes have arrived; b"" is the end of the stream."""
+        if data:
+            self._heard = True
+        else:
+            self._close_socket(reset=False)
+        return self._tell(data)
+
     def ready(self) -> str | None:
         """One step: connection made, handshake message, bytes out, bytes in."""
         try:
@@ -200,11 +220,7 @@ class Stream:
         except ssl.SSLWantWriteError:
             self._want(WRITE)
             return None
-        if data:
-            self._heard = True
-        else:
-            self._close_socket(reset=False)
-        return self._tell(data)
+        return self.hear(data)
 
     def _tell(self, data: bytes) -> str | None:
         """Give the dialogue what arrived, send what it answers."""

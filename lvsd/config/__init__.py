@@ -9,11 +9,13 @@ from lvsd.config.diagnostics import ConfigError, Diagnostic
 from lvsd.config.directives import describe, reference
 from lvsd.config.load import load, loads
 from lvsd.config.original import surprises
+from lvsd.config.recall import Recall
 from lvsd.config.render import render
 
 __all__ = [
     "ConfigError",
     "Diagnostic",
+    "Recall",
     "describe",
     "load",
     "loads",

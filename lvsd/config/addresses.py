@@ -19,6 +19,8 @@ from lvsd.core.model import Family, IPAddress, Protocol
 
 _HOST = re.compile(r"(?=.{1,253}$)[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
                    r"(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*\.?", re.ASCII)  # fmt: skip
+_BRACKETED = re.compile(r"\[([^\]]*)\](?::(.*))?")
+_PORT = re.compile(r"[0-9]{1,9}")
 #: A range of real servers may not be longer than this.
 RANGE_LIMIT = 65536
 #: For machines without a services database (a bare Debian has none): what LVS usually balances.
@@ -52,9 +54,10 @@ WELL_KNOWN: Mapping[str, tuple[int, tuple[Protocol, ...]]] = {
 
 
 class Resolver:
-    """Looks names up, each once. LookupError when there is none."""
+    """Looks names up, each once. LookupError when there is none. `asked` counts the questions."""
 
     def __init__(self) -> None:
+        self.asked = 0
         self._hosts: dict[tuple[str, Family], IPAddress] = {}
         self._ports: dict[tuple[str, Protocol], int] = {}
 
@@ -101,7 +104,7 @@ def endpoint(text: str) -> Endpoint:
     if "://" in text:
         scheme, rest = text.split("://", 1)
         raise BadValue(f"write {rest.split('/')[0] or 'ADDRESS:PORT'}, without {scheme}://")
-    match = re.fullmatch(r"\[([^\]]*)\](?::(.*))?", text)
+    match = _BRACKETED.fullmatch(text)
     if match:
         if match[2] == "":
             raise BadValue(f"no port after the colon in {text}")
@@ -133,13 +136,15 @@ def address(host: str, family: Family | None, resolver: Resolver) -> IPAddress:
     if ":" in host:
         return _ipv6(host)
     try:
-        return ipaddress.IPv4Address(host)
-    except ValueError:
+        # Takes what IPv4Address(host) takes, in a third of the time.
+        return ipaddress.IPv4Address(socket.inet_pton(socket.AF_INET, host))
+    except (OSError, ValueError):
         pass
     if re.fullmatch(r"(0[xX][0-9a-fA-F]*|[0-9]+)(\.[0-9a-fA-FxX]*)*", host):
         raise BadValue(_bad_ipv4(host))
     if not _HOST.fullmatch(host):
         raise BadValue(f"{host or 'nothing'} is no address and no host name")
+    resolver.asked += 1
     try:
         return resolver.host(host, family or Family.INET)
     except LookupError as problem:
@@ -179,12 +184,13 @@ def _bad_ipv4(host: str) -> str:
 
 def port(text: str, protocol: Protocol, resolver: Resolver) -> int:
     """A port, 0 to 65535, or the port of a service name of this protocol."""
-    if re.fullmatch(r"[0-9]{1,9}", text):
+    if _PORT.fullmatch(text):
         if int(text) > 65535:
             raise BadValue(f"port {text} is too big; the highest is 65535")
         return int(text)
     if not re.fullmatch(r"[A-Za-z0-9_-]+", text, re.ASCII):
         raise BadValue(f"{text} is no port; write a number from 1 to 65535 or a service name")
+    resolver.asked += 1
     try:
         return resolver.port(text, protocol)
     except LookupError:

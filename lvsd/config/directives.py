@@ -8,6 +8,8 @@ from lvsd.config.table import TABLE
 
 _BY_SCOPE = {(scope, row.name): row for row in TABLE for scope in row.scopes}
 NAMES = tuple(dict.fromkeys(row.name for row in TABLE))
+_NOWHERE = frozenset[str]()
+_SCOPES = {name: frozenset(scope for scope, row in _BY_SCOPE if row == name) for name in NAMES}
 
 
 def directive(name: str, scope: str) -> Directive | None:
@@ -17,7 +19,7 @@ def directive(name: str, scope: str) -> Directive | None:
 
 def scopes(name: str) -> frozenset[str]:
     """The kinds of blocks in which `name` may stand; empty for an unknown name."""
-    return frozenset(scope for scope in (G, V, R, S, P, F) if (scope, name) in _BY_SCOPE)
+    return _SCOPES.get(name, _NOWHERE)
 
 
 #: Words of keepalived.conf whose counterpart has another name.

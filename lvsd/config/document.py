@@ -42,7 +42,10 @@ class Setting:
 
 @dataclass(slots=True)
 class Section:
-    """The globals, or one block. `opener` is its first line, `failed` what had a bad value."""
+    """The globals, or one block.
+
+    `opener` is its first line, `lines` are all others, `failed` is what had a bad value.
+    """
 
     kind: str
     opener: Statement | None = None
@@ -50,6 +53,7 @@ class Section:
     repeated: dict[str, list[Setting]] = field(default_factory=dict)
     ended_by: Statement | None = None
     failed: set[str] = field(default_factory=set)
+    lines: list[Statement] = field(default_factory=list)
 
     def value(self, name: str, default: Any = None) -> Any:
         """The value of a directive, or `default` where it was not given."""
@@ -238,6 +242,7 @@ class Document:
 
     def _set(self, section: Section, line: Statement) -> None:
         """Read one value into its section."""
+        section.lines.append(line)
         row = directives.directive(line.name, section.kind)
         if row is None:
             self._misplaced(section, line)
@@ -272,10 +277,11 @@ class Document:
             raise BadValue(f"the value of {row.name} is no UTF-8 text")
         if row.per_node and ":" in value and not _is_address(row, value):
             value, offset = values.for_node(value, self.node, row.name)
-        place = line.value_place.at(offset)
         try:
             parser = values.PARSERS[row.kind]
-            return parser(value, row, lambda text: self.report.warn(place, text))
+            return parser(
+                value, row, lambda text: self.report.warn(line.value_place.at(offset), text)
+            )
         except BadValue as problem:
             raise BadValue(problem.text, problem.offset + offset) from None
 

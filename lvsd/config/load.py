@@ -15,15 +15,19 @@ from lvsd.config.addresses import Resolver
 from lvsd.config.diagnostics import Place, Report
 from lvsd.config.document import Document
 from lvsd.config.pacing import build_paces
+from lvsd.config.recall import Recall
 from lvsd.core.model import Config, TrackKind
 
 
-def load(path: str | os.PathLike[str], *, node: str | None = None) -> Config:
+def load(
+    path: str | os.PathLike[str], *, node: str | None = None, recall: Recall | None = None
+) -> Config:
     """Read the configuration at `path` for `node` (default: the short host name).
 
-    Raises ConfigError. Names are resolved now and may take the resolver's time.
+    Raises ConfigError. Names are resolved now and may take the resolver's time. With the `recall`
+    of an earlier load, virtuals that have not changed are not read again.
     """
-    return loads(None, os.fspath(path), node=node)
+    return loads(None, os.fspath(path), node=node, recall=recall)
 
 
 def loads(
@@ -33,6 +37,7 @@ def loads(
     node: str | None = None,
     resolver: Resolver | None = None,
     interfaces: Sequence[str] | None = None,
+    recall: Recall | None = None,
 ) -> Config:
     """As `load`, for the bytes of a file that stands, or would stand, at `path`.
 
@@ -45,7 +50,8 @@ def loads(
     document.read(path)
     if interfaces is None:
         interfaces = [name for _, name in socket.if_nameindex()]
-    config = _config(document, path, resolver or Resolver(), interfaces)
+    found = services.build(document, resolver or Resolver(), recall or Recall())
+    config = _config(document, path, found, interfaces)
     report.check()
     return config
 
@@ -62,8 +68,9 @@ def _look_for_folders(document: Document) -> None:
         document.report.warn(document.globals.place("maintenancedir"), text)
 
 
-def _config(document: Document, path: str, resolver: Resolver, interfaces: Sequence[str]) -> Config:
-    found = services.build(document, resolver)
+def _config(
+    document: Document, path: str, found: services.Services, interfaces: Sequence[str]
+) -> Config:
     scripts = tracks.build_scripts(document)
     has_services = any(section.kind == "virtual" for section in document.sections)
     processes, files = tracks.build_processes(document), tracks.build_files(document)
@@ -96,6 +103,7 @@ def _config(document: Document, path: str, resolver: Resolver, interfaces: Seque
         maintenancedir=document.globals.value("maintenancedir", ""),
         supervised=document.globals.value("supervised", False),
         logstyle=document.globals.value("logstyle", "lvsd"),
+        checkers=document.globals.value("checkers", 0),
         paces=build_paces(document),
         path=path,
         sha256=document.digest.hexdigest(),

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import ipaddress
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, fields, replace
+from operator import attrgetter
 from typing import Any
 
 from lvsd.config.diagnostics import BadValue, Report
@@ -30,6 +31,7 @@ _NOWHERE: dict[Family, IPAddress] = {
     Family.INET: ipaddress.IPv4Address(0),
     Family.INET6: ipaddress.IPv6Address(0),
 }
+_BEHIND_THE_TARGET = attrgetter(*(field.name for field in fields(Check)[3:]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,11 @@ class Question:
     port: int | None
     attempt: float
     unchecked: str = ""
+    rest: tuple[Any, ...] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        # Every real server has its check: `replace` would ask each time for all the fields.
+        object.__setattr__(self, "rest", _BEHIND_THE_TARGET(self.template))
 
     @property
     def kind(self) -> CheckKind:
@@ -66,8 +73,8 @@ class Question:
     def to(self, address: IPAddress, port: int, request: str, receive: bytes) -> Check:
         """The check of one real server; an empty `request` or `receive` means the block's."""
         if self.kind in (CheckKind.ON, CheckKind.OFF, CheckKind.PING):
-            return replace(self.template, address=address)
-        check = replace(self.template, address=address, port=port)
+            port = self.template.port
+        check = Check(self.kind, address, port, *self.rest)
         if self.kind in EXTERNAL_KINDS:
             literal = f"[{address}]" if address.version == 6 else str(address)
             return replace(check, command=(*check.command, literal, str(port)))

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 from lvsd.config import addresses
-from lvsd.config.addresses import Resolver
-from lvsd.config.diagnostics import BadValue, Place, Report, proposal
+from lvsd.config.addresses import Endpoint, Resolver
+from lvsd.config.diagnostics import BadValue, Report, proposal
 from lvsd.config.document import Section, Setting
 from lvsd.config.expressions import expression
 from lvsd.config.negotiate import PORTLESS
@@ -38,9 +38,16 @@ _FOREIGN = {
     **dict.fromkeys(("nat", "masquerade", "m", "-m"), "masq"),
     **dict.fromkeys(("tun", "tunnel", "i", "-i"), "ipip"),
 }
+#: The line that farms are made of, in one go; every other is read token by token.
+_PLAIN = re.compile(
+    r"([0-9.]+):([0-9]{1,5})[ \t]+(gate|masq|ipip)(?:[ \t]+([0-9]{1,9}))?", re.ASCII
+)
 _HEAD = re.compile(r'((?:(?!->)[^\s",])+)(?:\s*->\s*((?:(?!->)[^\s",])+))?')
 _TOKEN = re.compile(r'([A-Za-z]+)=("[^"]*"|[^\s"]*)|("[^"]*")|(,)|([^\s",]+)|(")')
 _THRESHOLD = re.compile(r"([lu]):([0-9]{1,10})")
+_METHOD = re.compile(r'\s*([^\s",]*)')
+_NUMBER = re.compile(r"[0-9]{1,10}")
+_LITERAL = re.compile(r"[0-9.]+")
 _WORDS = ("request", "receive", "checkport", "uthreshold", "lthreshold")
 
 
@@ -48,8 +55,8 @@ _WORDS = ("request", "receive", "checkport", "uthreshold", "lthreshold")
 class Line:
     """What a line says, before names are resolved."""
 
-    host: addresses.Endpoint
-    last: addresses.Endpoint | None = None
+    host: Endpoint
+    last: Endpoint | None = None
     forwarding: Forwarding = Forwarding.ROUTE
     weight: int | None = None
     strings: list[str] = field(default_factory=list)
@@ -67,10 +74,9 @@ def members(
     found: dict[DestinationKey, tuple[RealServer, Setting]] = {}
     settings = section.repeated.get("real", []) + section.repeated.get("real6", [])
     for setting in sorted(settings, key=lambda s: s.statement.line):
-        place = setting.place
 
-        def note(text: str, place: Place = place) -> None:
-            report.warn(place, text)
+        def note(text: str, setting: Setting = setting) -> None:
+            report.warn(setting.place, text)
 
         try:
             for real in _servers(setting.value, key, question, resolver, note):
@@ -79,7 +85,7 @@ def members(
                     note(f"{real.key} was listed on line {line} already; the last one counts")
                 found[real.key] = (real, setting)
         except BadValue as problem:
-            report.error(place.at(problem.offset), problem.text)
+            report.error(setting.place.at(problem.offset), problem.text)
     return tuple(real for real, _ in found.values())
 
 
@@ -158,10 +164,10 @@ def _host(line: Line) -> str:
 
 
 def _address(
-    host: addresses.Endpoint, forwarding: Forwarding, key: ServiceKey, resolver: Resolver
+    host: Endpoint, forwarding: Forwarding, key: ServiceKey, resolver: Resolver
 ) -> IPAddress:
     family = Family.INET6 if host.bracketed else None
-    literal = re.fullmatch(r"[0-9.]+", host.host)
+    literal = _LITERAL.fullmatch(host.host)
     if family is None and not literal:
         family = key.family
     found = addresses.address(host.host, family, resolver)
@@ -203,6 +209,9 @@ def _bytes(text: str) -> bytes:
 
 def parse(text: str, note: Note) -> Line:
     """Take a line apart. Raises BadValue."""
+    if plain := _PLAIN.fullmatch(text):
+        host, port, method, weight = plain.groups()
+        return Line(Endpoint(host, port), None, METHODS[method], int(weight) if weight else None)
     match = _HEAD.match(text)
     if match is None:
         raise BadValue(f"a real server is ADDRESS:PORT METHOD, not {text}")
@@ -236,7 +245,7 @@ def _range(line: Line, first: str, last: str) -> None:
 
 def _method(line: Line, text: str, start: int) -> int:
     """Read the forwarding method; returns where the rest starts."""
-    match = re.compile(r'\s*([^\s",]*)').match(text, start)
+    match = _METHOD.match(text, start)
     word = match[1] if match else ""
     offset = match.start(1) if match else start
     if word in METHODS:
@@ -277,7 +286,7 @@ def _token(line: Line, token: re.Match[str], note: Note) -> None:
         if threshold[1] == "l" and line.u_threshold:
             note("u: stands before l: and counts (ldirectord drops it there)")
         _set_threshold(line, threshold[1], threshold[2])
-    elif re.fullmatch(r"[0-9]{1,10}", bare) and line.weight is None and not line.strings:
+    elif _NUMBER.fullmatch(bare) and line.weight is None and not line.strings:
         line.weight = _number(bare, "weight", 2**31 - 1)
     elif re.fullmatch(r"-[0-9]+", bare):
         raise BadValue(f"a weight is 0 or more, not {bare}")
@@ -293,7 +302,7 @@ def _set_threshold(line: Line, which: str, value: str) -> None:
 
 
 def _number(value: str, name: str, most: int) -> int:
-    if not re.fullmatch(r"[0-9]{1,10}", value) or int(value) > most:
+    if not _NUMBER.fullmatch(value) or int(value) > most:
         raise BadValue(f"{name} must be a number from 0 to {most}, not {value or 'nothing'}")
     return int(value)
 

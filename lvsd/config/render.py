@@ -60,6 +60,8 @@ def _globals(config: Config) -> str:
         lines.append("supervised=yes\n")
     if config.logstyle != "lvsd":
         lines.append(f"logstyle={config.logstyle}\n")
+    if config.checkers:
+        lines.append(f"checkers={config.checkers}\n")
     lines += render_paces(config.paces)
     return "".join(lines)
 

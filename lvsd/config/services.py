@@ -18,6 +18,7 @@ from lvsd.config.document import Document, Section
 from lvsd.config.fixes import warn_of_fixes
 from lvsd.config.negotiate import PORTLESS
 from lvsd.config.questions import Question
+from lvsd.config.recall import Recall
 from lvsd.core.model import (
     CheckKind,
     Family,
@@ -52,35 +53,56 @@ class Services:
     callback: tuple[str, ...] = ()
 
 
-def build(document: Document, resolver: Resolver) -> Services:
+def build(document: Document, resolver: Resolver, recall: Recall) -> Services:
     """Every virtual of the document; what is wrong goes to its report."""
     services, reader = Services([], {}), actions.Reader(document)
     services.callback = reader.callback()
+    recall.begin(document)
     seen: dict[ServiceKey, Section] = {}
     quiet = False
     for section in document.sections:
         if section.kind != "virtual" or section.opener is None or not section.opener.value:
             continue
-        try:
-            key = identity(section, resolver, document.report)
-        except BadValue as problem:
-            document.report.error(section.head.at(problem.offset), problem.text)
-            key = None
-        if key is not None:
-            _once(key, section, seen, document.report)
         if "quiescent" not in section.settings and "quiescent" not in document.globals.settings:
             if not quiet:
                 text = "quiescent is not set: a failed real server stays at weight 0 (yes)"
                 document.report.warn(section.head, text)
             quiet = True
-        virtual, does = _virtual(section, key, document, resolver), reader.actions(section)
+        virtual, does = _recalled(section, document, resolver, recall), reader.actions(section)
         if virtual is not None:
-            virtual = replace(virtual, actions=does)
-            services.virtuals.append(virtual)
+            _once(virtual.key, section, seen, document.report)
+            services.virtuals.append(
+                virtual if does == virtual.actions else replace(virtual, actions=does)
+            )
             services.names[section.opener.value] = str(virtual.key)
             services.names[str(virtual.key)] = str(virtual.key)
     _unused_fallbacks(document, services.virtuals)
     return services
+
+
+def _recalled(
+    section: Section, document: Document, resolver: Resolver, recall: Recall
+) -> Virtual | None:
+    """The virtual of one block, read unless it is known; without its actions."""
+    report = document.report
+    digest, virtual = recall.find(section)
+    if virtual is not None:
+        return virtual
+    before = len(report.errors), len(report.warnings), resolver.asked
+    virtual = _read(section, document, resolver)
+    after = len(report.errors), len(report.warnings), resolver.asked
+    if virtual is not None and before == after:
+        recall.keep(digest, section, virtual)
+    return virtual
+
+
+def _read(section: Section, document: Document, resolver: Resolver) -> Virtual | None:
+    try:
+        key = identity(section, resolver, document.report)
+    except BadValue as problem:
+        document.report.error(section.head.at(problem.offset), problem.text)
+        key = None
+    return _virtual(section, key, document, resolver)
 
 
 def _unused_fallbacks(document: Document, virtuals: list[Virtual]) -> None:

@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from lvsd.config.diagnostics import Place, Report
 
 BLANKS = " \t\r\f\v"
 _STATEMENT = re.compile(r"([A-Za-z_][\w.-]*)[ \t]*(=)?[ \t]*", re.ASCII)
+#: A whole line of the usual kind: plain characters, a value, no comment.
+_USUAL = re.compile(r"([ \t]*)([A-Za-z_][\w.-]*)[ \t]*=[ \t]*([^#]*)", re.ASCII)
 _QUOTES = "“”„‟″‘’‚‛«»＂"
 _DASHES = "‐‑‒–—―−"
 _SPACES = "\u00a0\u2007\u202f\u3000"
@@ -30,8 +32,7 @@ _CUT_IN_QUOTES = frozenset(("virtualhost", "servicename", "comment", "checkcomma
 _VERBATIM = frozenset(("emailalertfrom", "fallbackcommand", "maintenancedir", "execute"))
 
 
-@dataclass(frozen=True, slots=True)
-class Statement:
+class Statement(NamedTuple):
     """One `name=value`. `blanks` are the first and last blank line before it, or (0, 0)."""
 
     file: str
@@ -72,6 +73,12 @@ def statements(data: bytes, file: str, report: Report) -> Iterator[Statement]:
                 report.warn(place, "a line of blanks only; it is ignored and does not end a block")
             else:
                 blanks = (blanks[0] or number, number)
+            continue
+        if text.isascii() and (usual := _USUAL.fullmatch(text)):
+            indent, name, value = usual.groups()
+            column, at = len(indent) + 1, usual.start(3) + 1
+            yield Statement(file, number, column, name, value, at, column > 1, False, blanks)
+            blanks = (0, 0)
             continue
         if text.lstrip(BLANKS).startswith("#"):
             continue

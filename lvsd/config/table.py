@@ -33,6 +33,11 @@ _GLOBALS = (
         "Keep the IPVS table filled on a director that holds no virtual address, so that it "
         "can take over at once.",
         origin="lvsd"),
+    row("G", "checkers", "number", "0",
+        "Processes beside the director's that make the checks, without privileges, for more than "
+        "one processor core: worth it from some thousand checks a second. Pings, external "
+        "programs, databases and checks with a cafile stay in the director. 0: all of them do.",
+        origin="lvsd", bounds=(0, 64)),
     row("G", "garpinterval", "decimal", "0",
         "Seconds between two gratuitous ARPs out of one interface, at least, for switches that "
         "drop them when many come at once: 0.01 spreads the 100 packets of 20 addresses over a "

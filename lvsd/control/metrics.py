@@ -89,7 +89,9 @@ def _checks(checks: ChecksStatus) -> list[Family]:
     late.add({}, checks.lateness)
     watching = Family("lvsd_watch_connections", "gauge", "Watch connections that stand.")
     watching.add({}, checks.watching)
-    return [asked, finished, local, late, watching]
+    workers = Family("lvsd_checkers", "gauge", "Check workers that run.")
+    workers.add({}, checks.checkers)
+    return [asked, finished, local, late, watching, workers]
 
 
 def _routers(routers: Iterable[RouterStatus]) -> list[Family]:
@@ -98,6 +100,13 @@ def _routers(routers: Iterable[RouterStatus]) -> list[Family]:
     priority = Family("lvsd_vrrp_priority", "gauge", "Configured priority.")
     effective = Family("lvsd_vrrp_effective_priority", "gauge", "Priority after tracking.")
     events = Family("lvsd_vrrp_events", "counter", "What was sent, received and rejected.")
+    late, worst = (
+        Family(name, "gauge", f"By how much adverts left late at most {when}.", "seconds")
+        for name, when in (
+            ("lvsd_vrrp_advert_lateness_seconds", "lately"),
+            ("lvsd_vrrp_advert_lateness_max_seconds", "since the start"),
+        )
+    )
     for router in routers:
         labels = {
             "router": router.name,
@@ -112,7 +121,9 @@ def _routers(routers: Iterable[RouterStatus]) -> list[Family]:
         effective.add(labels, router.effective_priority)
         for name, count in sorted(router.counters.items()):
             events.add({**labels, "event": name}, count)
-    return [state, since, priority, effective, events]
+        late.add(labels, router.lateness)
+        worst.add(labels, router.lateness_max)
+    return [state, since, priority, effective, events, late, worst]
 
 
 def _virtuals(virtuals: Iterable[VirtualStatus]) -> list[Family]:

@@ -50,6 +50,8 @@ class RouterStatus(msgspec.Struct, frozen=True, kw_only=True):
     vmac: str | None = None
     vmac_interface: str | None = None
     accept: bool = True
+    lateness: float = 0.0
+    lateness_max: float = 0.0
 
 
 class Stats(msgspec.Struct, frozen=True, kw_only=True):
@@ -144,7 +146,8 @@ class ChecksStatus(msgspec.Struct, frozen=True, kw_only=True):
 
     `asked` distinct checks are made (one may serve several real servers), `finished` runs have come
     to a verdict, `local_errors` could not be made for want of something here. `lateness` is by how
-    much, in seconds, checks have lately started late at most. `watching` watch connections stand.
+    much, in seconds, checks have lately started late at most. `watching` watch connections stand,
+    `checkers` workers run.
     """
 
     asked: int = 0
@@ -152,6 +155,7 @@ class ChecksStatus(msgspec.Struct, frozen=True, kw_only=True):
     local_errors: int = 0
     lateness: float = 0.0
     watching: int = 0
+    checkers: int = 0
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):

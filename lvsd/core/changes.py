@@ -17,7 +17,7 @@ from .model import (
     Virtual,
 )
 
-_GLOBALS = ("autoreload", "logfile", "standbytable", "operators", "paces")
+_GLOBALS = ("autoreload", "logfile", "standbytable", "operators", "checkers", "paces")
 
 
 def changes(old: Config, new: Config) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 
+from .fanout import followed, present
 from .happenings import (
     AllJudged,
     CheckFinished,
@@ -160,6 +161,16 @@ def watched(config: Config) -> tuple[Check, ...]:
     return tuple(dict.fromkeys(found))
 
 
+def quiet(director: Director, check: Check, reason: str) -> bool:
+    """Whether one more pass of `check` for this `reason` would change nothing anywhere.
+
+    So it stays until the check fails or says something else, or a configuration comes.
+    """
+    fed = director.fanout.get(check, ())
+    known = (director.pools[key.virtual].health[key.real] for key in fed)
+    return all(health.at_rest and health.reason == reason for health in known)
+
+
 def tracked(director: Director) -> dict[str, bool]:
     """Each judged virtual by name: does it have its quorum? What `track=virtual` follows."""
     return {
@@ -206,9 +217,7 @@ def _configured(
     director: Director, event: ConfigLoaded, now: float
 ) -> tuple[Director, tuple[Effect, ...]]:
     config, files = event.config, event.maintenance
-    known = {
-        RealKey(virtual.key, real.key) for virtual in config.virtuals for real in virtual.reals
-    }
+    known = present(config, {*director.drains, *director.maintenance, *(files or ())})
     drains = {key: drain for key, drain in director.drains.items() if key in known}
     files = director.maintenance if files is None else files
     maintenance = {key: file for key, file in files.items() if key in known}
@@ -230,7 +239,12 @@ def _configured(
         pool = form(virtual, now, found=found, before=before, admin=admin)
         pools[virtual.key] = pool
         told += _told(before, pool)
-    after = replace(director, config=config, pools=pools, fanout=_fanout(config))
+    after = replace(
+        director,
+        config=config,
+        pools=pools,
+        fanout=followed(director.fanout, director.config, config),
+    )
     after = replace(after, drains=drains, maintenance=maintenance)
     told += _entered_and_left(director.maintenance, maintenance, known)
     return _judged(_placed(after), told)
@@ -240,14 +254,6 @@ def _placed(director: Director) -> Director:
     """Work out once what hangs on the routers' roles, for `desired` is asked often."""
     config, local = director.config, director.local
     return replace(director, bound=bound(config, local), sysctls=sysctls(config, local))
-
-
-def _fanout(config: Config) -> dict[Check, tuple[RealKey, ...]]:
-    asking: dict[Check, list[RealKey]] = {}
-    for virtual in config.virtuals:
-        for real in virtual.reals:
-            asking.setdefault(real.check, []).append(RealKey(virtual.key, real.key))
-    return {check: tuple(keys) for check, keys in asking.items()}
 
 
 # --- verdicts -----------------------------------------------------------------

@@ -44,6 +44,11 @@ class Health:
         """True when the checks let traffic through."""
         return self.status is Status.UP
 
+    @property
+    def at_rest(self) -> bool:
+        """True when it is up, and one more pass for the same reason would say nothing new."""
+        return self.up and self.judged and self.streak == 0
+
 
 def unknown(now: float) -> Health:
     """A real nobody has asked yet."""

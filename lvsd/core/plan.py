@@ -109,7 +109,7 @@ def plan(actual: Table, desired: Table, owned: Collection[ServiceKey]) -> tuple[
     """The steps from `actual` to `desired`; empty when there is nothing to do.
 
     Services in `actual` that are neither desired nor `owned` belong to somebody else and are
-    left alone. Linear in the number of entries.
+    left alone. Linear in the number of entries that are not the same object in both tables.
     """
     rising: list[Step] = []
     falling: list[Step] = []
@@ -119,6 +119,8 @@ def plan(actual: Table, desired: Table, owned: Collection[ServiceKey]) -> tuple[
         if present is None:
             rising.append(NewService(entry.service))
             rising += (NewDest(key, d) for d in entry.destinations.values())
+            continue
+        if present is entry:
             continue
         if normal_service(present.service) != normal_service(entry.service):
             rising.append(SetService(entry.service))
@@ -140,7 +142,7 @@ def _plan_destinations(
         old = present.destinations.get(name)
         if old is None:
             rising.append(NewDest(key, destination))
-        elif normal_destination(old) != normal_destination(destination):
+        elif old is not destination and normal_destination(old) != normal_destination(destination):
             later = destination.weight < old.weight
             (falling if later else rising).append(SetDest(key, destination))
     leaving += (

@@ -52,6 +52,7 @@ class Configuration:
         self.watch = Watch(self._sources, self._changed_on_disk, self._vanished)
         self._child = child
         self._lock = asyncio.Lock()
+        self._recall = language.Recall()
         self._noticed = ""  # what the files held when a change was noticed last
 
     async def read(self, path: str = "") -> tuple[Config | None, list[str]]:
@@ -59,7 +60,9 @@ class Configuration:
         options = self._child.options
         path = path or options.config
         try:
-            loaded = await asyncio.to_thread(language.load, path, node=options.node or None)
+            loaded = await asyncio.to_thread(
+                language.load, path, node=options.node or None, recall=self._recall
+            )
         except language.ConfigError as error:
             return None, [str(diagnostic) for diagnostic in error.errors]
         except Exception as error:  # whatever it is, the configuration in force must stay
@@ -151,7 +154,7 @@ class Configuration:
         child.feed(LocalAddresses(self._local(config)))
         await child.load(config)
         await child.keeper.save_manifest()
-        child.verdicts.follow(checks(config), watched(config))
+        child.verdicts.follow(checks(config), watched(config), config.checkers)
         child.tracker.follow(config.scripts)
         child.lookout.follow(config.processes, config.files)
         child.maintenance.follow()

@@ -24,7 +24,7 @@ from typing import Any
 from lvsd import log
 from lvsd.control.history import History
 from lvsd.control.server import ControlServer, serve
-from lvsd.core.director import Director, desired, next_deadline, step
+from lvsd.core.director import Director, desired, next_deadline, quiet, step
 from lvsd.core.happenings import (
     ConfigLoaded,
     DeadlineReached,
@@ -99,10 +99,13 @@ class Child:
         log.observe(self.history.record)
         self.routers_told: asyncio.Future[None] = self._loop.create_future()
         self.store = Store(options.state_dir, options.runtime_dir, options.since)
-        self.keeper, self.report = Keeper(self), Report(parent)
-        self.verdicts = Verdicts(self.feed)
         self._notifier, self.aftermath = Notifier(), Aftermath(self._moment)
+        self.verdicts = Verdicts(
+            self.feed,
+            lambda check, why: not self.aftermath.monitored and quiet(self.director, check, why),
+        )
         self.maintenance = MaintenanceFolder(lambda files: self.feed(Maintenance(files)))
+        self.keeper, self.report = Keeper(self), Report(parent)
         self.tracker, self.lookout = Tracker(self.tell_main), Lookout(self.tell_main)
         self.configuration = Configuration(self)
         self._server: ControlServer | None = None

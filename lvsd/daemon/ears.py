@@ -90,6 +90,14 @@ class Ears:
             events += self._claims(listener, routers, limit)
         return events
 
+    def counters(self, interface: str, family: Family) -> Mapping[str, int]:
+        """What the socket of an interface and family counted."""
+        wire = self.wire(interface, family)
+        if wire is None:
+            return {}
+        counted = wire.counters
+        return {"send_errors": counted.send_errors, "receive_errors": counted.receive_errors}
+
     def close(self) -> None:
         """Give every socket back."""
         for wire in self._wires.values():

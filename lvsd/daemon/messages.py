@@ -145,6 +145,8 @@ class RouterStatus(msgspec.Struct, frozen=True):
     vmac: str | None = None
     vmac_interface: str | None = None
     accept: bool = True
+    lateness: float = 0.0
+    lateness_max: float = 0.0
 
 
 class RouterStates(Message, frozen=True):

@@ -45,6 +45,7 @@ from lvsd.daemon.ears import DRAIN, Ears
 from lvsd.daemon.guard import Guard
 from lvsd.daemon.herald import Herald
 from lvsd.daemon.paths import Paths
+from lvsd.daemon.punctuality import Punctuality
 from lvsd.daemon.recorder import Recorder
 from lvsd.daemon.screen import Screen
 from lvsd.daemon.surroundings import Surroundings, interfaces_of, vips_of
@@ -68,6 +69,7 @@ class Routers:
         self.links = Links(self)
         self._surroundings = Surroundings(self.links)
         self._observer = observer
+        self.punctuality = Punctuality()
         self._kernel = RouteSocket()
         self._loop = asyncio.get_running_loop()
         self._chronicle = Chronicle(observer, self._loop.time)
@@ -103,6 +105,7 @@ class Routers:
         now = self._loop.time()
         self.core, effects = self._recorder.configure(self.core, configs, sources, now)
         self._perform(effects)
+        self.punctuality.keep(self.core.routers)
         self._ears.fit(vr.config for vr in self.core.routers.values())
         self._paths.watch(vr.config for vr in self.core.routers.values())
         for name in interfaces_of(configs):
@@ -192,13 +195,7 @@ class Routers:
 
     def counters(self, vr: VirtualRouter) -> Mapping[str, int]:
         """What the socket of a router counted, shared by the routers of interface and family."""
-        wire = self._ears.wire(vr.config.interface, vr.config.family)
-        if wire is None:
-            return {}
-        return {
-            "send_errors": wire.counters.send_errors,
-            "receive_errors": wire.counters.receive_errors,
-        }
+        return self._ears.counters(vr.config.interface, vr.config.family)
 
     # --- the loop ---------------------------------------------------------------------------
 
@@ -260,10 +257,12 @@ class Routers:
         # A peer's patience counts from the wire, so ours must not count from the end of parsing.
         heard = isinstance(event, AdvertReceived | AdvertRejected)
         now = self._woken_at if heard else self._loop.time()
-        self.core, effects = self._recorder.step(self.core, key, event, now)
+        before = self.core
+        self.core, effects = self._recorder.step(before, key, event, now)
         if key is not None:
             self._chronicle.event(key, event, self.core.routers.get(key))
         self._perform(effects)
+        self.punctuality.sent(before, effects, self._loop.time())
 
     def _settle(self) -> None:
         """Bring what must be true in line with the wish: guard, addresses, sockets, newcomers."""

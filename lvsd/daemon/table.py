@@ -69,7 +69,9 @@ class Kernel(Protocol):
 
     writes: int
 
-    async def read_table(self) -> Table: ...
+    async def read_table(
+        self, expected: Mapping[ServiceKey, ServiceEntry] | None = None
+    ) -> Table: ...
     async def read_usage(self) -> Mapping[tuple[ServiceKey, DestinationKey], Usage]: ...
     async def apply(self, steps: Sequence[Step]) -> list[tuple[Step, KernelError]]: ...
     async def sync_daemons(self) -> tuple[SyncDaemon, ...]: ...
@@ -133,7 +135,7 @@ class Applier:
 
     async def look(self) -> Table:
         """The table as it is, without any consequence. Raises KernelError."""
-        return self._normal(await self.kernel.read_table())
+        return self._normal(await self.kernel.read_table(self._wish))
 
     async def run(self) -> None:
         """Apply and inspect for ever; cancel to stop."""
@@ -165,7 +167,7 @@ class Applier:
         """Remove these services, if they are there; returns what the kernel refused."""
         async with self._lock:
             try:
-                self._take(await self.kernel.read_table())
+                self._take(await self.kernel.read_table(self._wish))
                 steps = [DelService(key) for key in keys if key in self.picture]
                 return [str(error) for _, error in await self.kernel.apply(steps)] if steps else []
             except KernelError as error:
@@ -188,10 +190,11 @@ class Applier:
         steps = self._uncontested(self._plan(keys, wish), wish)
         refused = await self.kernel.apply(steps) if steps else []
         failed = {_target(step) for step, _ in refused}
-        _tell([step for step in steps if _target(step) not in failed])
+        done = [step for step in steps if _target(step) not in failed] if failed else steps
+        _tell(done)
         doubtful = {key for key, _ in failed} | {key for key, _ in self.contested}
-        for step in steps:
-            if step.key in doubtful and _target(step) not in failed:
+        for step in done if doubtful else ():
+            if step.key in doubtful:
                 self._imagine(step)
         for key in keys:
             self._learn(key, wish.get(key), doubtful)
@@ -266,6 +269,8 @@ class Applier:
         normal, wish = dict(actual), self._wish or {}
         for key, entry in actual.items():
             wished = wish.get(key)
+            if entry is wished:
+                continue  # nobody wishes for Local
             for name, destination in entry.destinations.items():
                 if destination.forwarding is not Forwarding.LOCAL:
                     continue
@@ -280,7 +285,7 @@ class Applier:
     async def _inspect(self) -> None:
         believed = self.picture
         blind = self._unread
-        self._take(await self.kernel.read_table())
+        self._take(await self.kernel.read_table(self._wish))
         wish = self._wish or {}
         ours = self.owned | wish.keys()
         drifted = [key for key in ours if self.picture.get(key) != believed.get(key)]
@@ -343,6 +348,8 @@ class Applier:
         return given_up is not None and given_up[0] == wished
 
     def _uncontested(self, steps: Iterable[Step], wish: Table) -> list[Step]:
+        if not self.contested:
+            return [*steps]
         return [step for step in steps if not self._given_up(_target(step), _wished(step, wish))]
 
     def _forgive(self, wish: Table) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Protocol
 
 from lvsd.core import packet
@@ -31,6 +31,8 @@ _IFA_F_DADFAILED, _IFA_F_TENTATIVE = 0x08, 0x40
 _SCOPE_HOST = 254
 #: Seconds before a broken monitor is opened again, doubled up to the second.
 _REOPEN_DELAY, _REOPEN_DELAY_MAX = 0.05, 5.0
+#: Addresses read before the loop has its turn: some milliseconds.
+_CHUNK = 200
 
 
 class Listener(Protocol):
@@ -134,20 +136,47 @@ class Links:
             return False
 
     def read(self) -> None:
-        """Listen, and dump what there is. Raises OSError."""
+        """Listen, and dump what there is, before anything is due. Raises OSError."""
+        for _ in self._read():
+            pass
+
+    async def _read_again(self) -> None:
+        """The same a little at a time, for adverts are due meanwhile. The old view stays for it."""
+        for _ in self._read():
+            await asyncio.sleep(0)
+
+    def _read(self) -> Iterator[None]:
         self.close()
         self._overrun = None
         # Events first, dump second: a change in between is seen twice rather than never.
-        self._monitor = Monitor()
-        with contextlib.closing(AddressSocket()) as requests:
-            links = [*interface_messages(requests)]
-            addresses = [*address_messages(requests)]
-        self._interfaces, self._index, self._addresses, self._found = {}, {}, {}, {}
-        for message in links:
-            self._link_added(message)
-        for message in addresses:
-            self._address_added(message)
+        with contextlib.ExitStack() as unfinished:
+            monitor = Monitor()
+            unfinished.callback(monitor.close)
+            requests = unfinished.enter_context(contextlib.closing(AddressSocket()))
+            fresh = Links(self._listener)
+            for message in [*interface_messages(requests)]:
+                fresh._link_added(message)
+            for number, message in enumerate(address_messages(requests), 1):
+                fresh._store(message)
+                if number % _CHUNK == 0:
+                    yield
+            requests.close()
+            unfinished.pop_all()
+        news = [*fresh._unlike(self)]
+        self._interfaces, self._index = fresh._interfaces, fresh._index
+        self._addresses, self._found = fresh._addresses, fresh._found
+        self._monitor = monitor
         self.dumps += 1
+        for name, entry in news:
+            self._listener.address_changed(name, entry)
+
+    def _unlike(self, older: Links) -> Iterator[tuple[str, BoundAddress]]:
+        """The addresses that are not as an older view had them."""
+        for index, entries in self._addresses.items():
+            known = older._addresses.get(index, {})
+            for key, entry in entries.items():
+                if known.get(key) != entry:
+                    yield from ((name, entry) for name in self._names(index))
 
     async def watch(self) -> None:
         """Follow events for ever; on any failure start over with a fresh dump."""
@@ -155,7 +184,7 @@ class Links:
         while True:
             try:
                 if self._monitor is None:
-                    self.read()
+                    await self._read_again()
                     self._listener.links_dumped()
                     delay = _REOPEN_DELAY
                 await self._follow()
@@ -233,20 +262,28 @@ class Links:
         return (known.name,)
 
     def _address_added(self, message: bytes) -> Iterable[str]:
-        told = read_address(message)
-        if told is None:
+        stored = self._store(message)
+        if stored is None:
             return ()
-        index, entry = told
-        mine = self._addresses.setdefault(index, {})
-        key = (entry.address, entry.prefixlen)
-        if mine.get(key) == entry:  # a refreshed lease changes nothing
-            return ()
-        mine[key] = entry
-        self._found[index, entry.address] = entry
+        index, entry = stored
         names = self._names(index)
         for name in names:
             self._listener.address_changed(name, entry)
         return names
+
+    def _store(self, message: bytes) -> tuple[int, BoundAddress] | None:
+        """Take an address into the view; None where it is in it already."""
+        told = read_address(message)
+        if told is None:
+            return None
+        index, entry = told
+        mine = self._addresses.setdefault(index, {})
+        key = (entry.address, entry.prefixlen)
+        if mine.get(key) == entry:  # a refreshed lease changes nothing
+            return None
+        mine[key] = entry
+        self._found[index, entry.address] = entry
+        return told
 
     def _address_removed(self, message: bytes) -> Iterable[str]:
         told = read_address(message)

@@ -72,7 +72,7 @@ class MemoryTable:
     def close(self) -> None:
         """Nothing to give back."""
 
-    async def read_table(self) -> Table:
+    async def read_table(self, expected: Mapping[ServiceKey, ServiceEntry] | None = None) -> Table:
         """Every service with its destinations in the order they were added."""
         return {
             key: ServiceEntry(service, dict(self._destinations[key]))

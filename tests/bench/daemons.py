@@ -12,6 +12,7 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,8 @@ REAL_TIME_NOTE = (
     "(keepalived: `vrrp_rt_priority`), so that other work on the machine weighs less."
 )
 VRID = 51
+#: Seconds in which keepalived reloads 40,000 real servers here, twice over.
+RELOAD_TIME = 2.0
 PRIORITIES = {"dirA": 150, "dirB": 100}
 SOURCES = {"dirA": "10.77.0.11", "dirB": "10.77.0.12"}
 
@@ -38,7 +41,9 @@ class Job:
     """A router with adverts every `advertint` seconds (0: none), and checks of `reals`.
 
     Every `interval` seconds one HTTP request with a body expression to each real server of each
-    service. `services` share the same reals if `shared`, else each has its part of them.
+    service. `services` share the same reals if `shared`, else each has its part of them; the last
+    `tls` of them ask over TLS. `idle_reals` more of `weight` are in the table without a check, 100
+    a service. `checkers` is lvsd's.
     """
 
     advertint: float = 0.0
@@ -46,6 +51,10 @@ class Job:
     services: int = 1
     shared: bool = False
     interval: int = 1
+    tls: int = 0
+    idle_reals: int = 0
+    weight: int = 1
+    checkers: int = 0
 
     @property
     def version(self) -> int:
@@ -58,21 +67,38 @@ class Job:
         part = self.reals if self.shared else -(-self.reals // self.services)
         for number in range(self.services if self.reals else 0):
             start = 0 if self.shared else number * part
-            yield f"10.79.0.{1 + number}", addresses[start : start + part]
+            yield f"10.79.{number // 250}.{1 + number % 250}", addresses[start : start + part]
+
+    def port(self, number: int) -> int:
+        """Where the services ask, in the order of `farm`."""
+        return 443 if number >= self.services - self.tls else 80
+
+    def idle(self) -> Iterator[tuple[str, list[str]]]:
+        """The services without checks."""
+        for number in range(self.idle_reals // 100):
+            part = f"10.81.{number // 2}"
+            reals = [f"{part}.{1 + number % 2 * 100 + n}" for n in range(100)]
+            yield f"10.80.{number // 250}.{1 + number % 250}", reals
 
 
 def lvsd_conf(job: Job) -> str:
     """The job in lvsd's language."""
     lines = [f"checkinterval={job.interval}"]
+    lines += [f"checkers={job.checkers}"] * bool(job.checkers)
     if job.advertint:
         priorities = ",".join(f"{node}:{value}" for node, value in PRIORITIES.items())
         lines += ["vrrp=VI_1", "\tinterface=eth0", f"\tvirtualrouterid={VRID}"]
         lines += [f"\tversion={job.version}", f"\tpriority={priorities}"]
         lines += [f"\tadvertint={job.advertint:g}", f"\taddress={VIP}"]
-    for service, reals in job.farm():
-        lines += [f"virtual={service}:80", *(f"\treal={real}:80 gate" for real in reals)]
-        lines += ["\tservice=http", "\tnegotiatetimeout=5"]
+    for number, (service, reals) in enumerate(job.farm()):
+        port = job.port(number)
+        lines += [f"virtual={service}:{port}", *(f"\treal={real}:{port} gate" for real in reals)]
+        lines += [f"\tservice={'https' if port == 443 else 'http'}", "\tnegotiatetimeout=5"]
         lines += ['\trequest="/"', '\treceive="healthy"']
+    for service, reals in job.idle():
+        lines += [f"virtual={service}:80"]
+        lines += [f"\treal={real}:80 gate {job.weight}" for real in reals]
+        lines += ["\tchecktype=on"]
     return "\n".join(lines) + "\n"
 
 
@@ -87,14 +113,21 @@ def keepalived_conf(job: Job, node: str, priority_file: Path) -> str:
         lines += [f"  advert_int {job.advertint:g}"]
         lines += ["  track_file {", "    added weight 1", "  }"]
         lines += [f"  virtual_ipaddress {{ {VIP}/32 dev eth0 }}", "}"]
-    for service, reals in job.farm():
-        lines += [f"virtual_server {service} 80 {{", "  lvs_sched wrr", "  lvs_method DR"]
+    for number, (service, reals) in enumerate(job.farm()):
+        port = job.port(number)
+        lines += [f"virtual_server {service} {port} {{", "  lvs_sched wrr", "  lvs_method DR"]
         lines += ["  protocol TCP", f"  delay_loop {job.interval}"]
         for real in reals:
-            lines += [f"  real_server {real} 80 {{", "    weight 1", "    HTTP_GET {"]
+            lines += [f"  real_server {real} {port} {{", "    weight 1"]
+            lines += [f"    {'SSL' if port == 443 else 'HTTP'}_GET {{"]
             lines += ["      connect_timeout 5", "      url {", "        path /"]
             lines += ["        status_code 200", '        regex "healthy"', "      }"]
             lines += ["    }", "  }"]
+        lines += ["}"]
+    for service, reals in job.idle():
+        lines += [f"virtual_server {service} 80 {{", "  lvs_sched wrr", "  lvs_method DR"]
+        lines += ["  protocol TCP"]
+        lines += [f"  real_server {real} 80 {{ weight {job.weight} }}" for real in reals]
         lines += ["}"]
     return "\n".join(lines) + "\n"
 
@@ -143,6 +176,12 @@ class Lvsd:
     def undo_step_down(self) -> None:
         self._ask({"name": "", "undo": True})
 
+    def reload(self, job: Job) -> None:
+        """Another job, until it has been taken."""
+        self.director.config.write_text(lvsd_conf(job))
+        code, answer = request(str(self.director.socket), "POST", "/v1/reload", timeout=60)
+        assert code == 200, answer
+
     def _ask(self, body: dict[str, object]) -> None:
         code, answer = request(str(self.director.socket), "POST", "/v1/stepdown", body)
         assert code == 200, answer
@@ -172,7 +211,7 @@ class Keepalived:
 
     def start(self) -> None:
         words = ["keepalived", "-n", "-l", "-D", "-G", "-f", str(self.config)]
-        if not self.job.reals:
+        if not self.job.reals + self.job.idle_reals:
             words.append("-P")
         else:
             words = ["env", f"LD_PRELOAD={library(self.lab.folder)}", *words]
@@ -193,6 +232,13 @@ class Keepalived:
         assert self.process is not None
         self.process.send(signal.SIGKILL)
         self.process.wait()
+
+    def reload(self, job: Job) -> None:
+        """Another job, and time to take it: nobody tells when both processes have."""
+        assert self.process is not None
+        self.config.write_text(keepalived_conf(job, self.node, self.priority_file))
+        self.process.send(signal.SIGHUP)
+        time.sleep(RELOAD_TIME)
 
     def step_down(self) -> None:
         """There is no such command: its operators have a tracked file lower the priority."""

@@ -1,7 +1,7 @@
 """Thousands of real servers for one director: one machine, one cheap process, all of 10.78/16.
 
 The process answers any HTTP request at once and counts what it has answered, in memory shared
-with the bench; it is not part of any figure.
+with the bench; another does so over TLS. They are not part of any figure.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import mmap
 import select
 import socket
+import ssl
 import struct
 import sys
 import time
@@ -17,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from tests.bench.daemons import Daemon, Job
+from tests.checks.certificates import server_side
 from tests.lab.layout import Layout
 from tests.lab.topology import Topology, wait_until
 
@@ -33,8 +35,7 @@ class Farm:
     @property
     def served(self) -> int:
         """Requests answered so far."""
-        (count,) = struct.unpack("=Q", self.counter[:8])
-        return int(count)
+        return sum(struct.unpack("=QQ", self.counter[:16]))
 
     @contextmanager
     def running(self, kind: Callable[[Topology, str, Job], Daemon], job: Job) -> Iterator[Daemon]:
@@ -63,16 +64,23 @@ def _copies(job: Job) -> int:
 @contextmanager
 def farm() -> Iterator[Farm]:
     """Build it; everything is gone at the end."""
-    counter = mmap.mmap(-1, 8)
+    counter = mmap.mmap(-1, 16)
     with Topology(layout()) as lab:
         lab.ip("farm", ["route add local 10.78.0.0/16 dev lo"])
         for node in ("dirA", "dirB"):
             lab.ip(node, ["route add 10.78.0.0/16 via 10.77.0.50"])
 
+        context = server_side()  # with a key that is made once
+
         def main(argv: list[str]) -> None:
             answer(socket.create_server(("", 80), backlog=4096), PAGE, counter)
 
+        def main_tls(argv: list[str]) -> None:
+            listener = socket.create_server(("", 443), backlog=4096)
+            answer_tls(listener, context, counter)
+
         lab.fork("farm", main, [])
+        lab.fork("farm", main_tls, [])
         yield Farm(lab, counter)
 
 
@@ -83,7 +91,7 @@ def layout() -> Layout:
 
 def answer(listener: socket.socket, page: bytes, counter: mmap.mmap | None = None) -> None:
     """Answer every request with a page, for ever; a bare epoll loop."""
-    reply = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % len(page) + page
+    reply = whole(page)
     listener.setblocking(False)
     poll = select.epoll()
     poll.register(listener.fileno(), select.EPOLLIN)
@@ -105,6 +113,48 @@ def answer(listener: socket.socket, page: bytes, counter: mmap.mmap | None = Non
                 client.close()
         if counter is not None:
             counter[:8] = struct.pack("=Q", served)
+
+
+def answer_tls(listener: socket.socket, context: ssl.SSLContext, counter: mmap.mmap) -> None:
+    """The same over TLS, counted in the second place."""
+    listener.setblocking(False)
+    poll = select.epoll()
+    poll.register(listener.fileno(), select.EPOLLIN)
+    fresh: dict[int, socket.socket] = {}
+    clients: dict[int, ssl.SSLSocket] = {}
+    served = 0
+    while True:
+        for fd, _mask in poll.poll():
+            if fd == listener.fileno():
+                accept(listener, poll, fresh)
+                for number, plain in fresh.items():
+                    clients[number] = secured(plain, context)
+                fresh.clear()
+                continue
+            client = clients[fd]
+            try:
+                if client.recv(4096):  # shakes hands first
+                    client.send(whole(PAGE))
+                    served += 1
+            except ssl.SSLWantReadError:
+                continue
+            except OSError:
+                pass
+            del clients[fd]
+            client.close()
+        counter[8:16] = struct.pack("=Q", served)
+
+
+def secured(plain: socket.socket, context: ssl.SSLContext) -> ssl.SSLSocket:
+    """A connection whose hands are shaken as data arrives."""
+    plain.setblocking(False)
+    return context.wrap_socket(plain, server_side=True, do_handshake_on_connect=False)
+
+
+def whole(page: bytes) -> bytes:
+    """A page with the head of its answer."""
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n"
+    return head % len(page) + page
 
 
 def accept(listener: socket.socket, poll: select.epoll, clients: dict[int, socket.socket]) -> None:

@@ -1,8 +1,9 @@
-"""The IPVS table: lvsd's netlink beside ipvsadm, in turn, on the same kernel.
+"""The IPVS table: lvsd's netlink beside ipvsadm and keepalived, in turn, on the same kernel.
 
-It runs in a network namespace of its own, so the host's table is never touched. lvsd's times
-are from the desired table in memory to the kernel's last acknowledgement, by the daemon's applier;
-ipvsadm's are its whole run, since that is the price of asking it. 100 real servers a service.
+Each run has a network namespace of its own, so the host's table is never touched. lvsd's times are
+from the desired table in memory to the kernel's last acknowledgement, by the daemon's applier;
+ipvsadm's are its whole run, since that is the price of asking it; keepalived's (`balancer`) are
+from its start, or the signal, to the table being so. 100 real servers a service.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
 from ipaddress import IPv4Address
+from statistics import median
 
 from lvsd.core.happenings import RealKey
 from lvsd.core.listing import rules
@@ -31,15 +33,26 @@ from lvsd.core.model import (
 )
 from lvsd.daemon.table import Applier
 from lvsd.linux.ipvs import Ipvs
-from tests.bench import figures
+from tests.bench import balancer, figures
+from tests.kernel.namespace import own_namespace
 
 SIZES = (1000, 10000)
 GROUP = 100
 NAMES = {
-    "apply": "into an empty table; ipvsadm -R",
-    "verify": "read an identical one, find nothing to do; ipvsadm -Sn",
-    "weight": "change one weight; ipvsadm -e",
+    "apply": "into an empty table; ipvsadm -R; load",
+    "adopt": "adopt an identical one: read, find nothing to do; ipvsadm -Sn",
+    "verify": "look at it again; ipvsadm -Sn",
+    "weight": "change one weight; ipvsadm -e; reload",
 }
+#: Of 10,000 real servers: task, peer, and the ratio aimed at.
+TARGETS = (
+    ("apply", "ipvsadm", 0.25),
+    ("apply", "keepalived", 0.5),
+    ("adopt", "ipvsadm", 1.0),
+    ("verify", "ipvsadm", 1.0),
+    ("weight", "keepalived", 1.0),
+)
+TOOLS = ("lvsd", "ipvsadm", "keepalived")
 
 
 def desired(reals: int) -> Table:
@@ -82,23 +95,33 @@ def _no(key: RealKey) -> bool:
     return False
 
 
-async def ours(ipvs: Ipvs, wish: Table) -> dict[str, float]:
+async def ours(wish: Table) -> dict[str, float]:
     """The seconds of each task, by lvsd; leaves the table filled."""
-    took, writes = {}, []
-    for task, wished in (("apply", wish), ("verify", wish), ("weight", with_weight(wish, 7))):
-        if task != "weight":
-            writer = applier(ipvs, wish)
+    filling = await Ipvs.open()
+    took = await tasks(filling, applier(filling, wish), wish, {"apply": None})
+    filling.close()
+    ipvs = await Ipvs.open()  # a daemon that has just started
+    todo = {"adopt": 0, "verify": 0, "weight": 1}
+    took |= await tasks(ipvs, applier(ipvs, wish), wish, todo)
+    ipvs.close()
+    return took
+
+
+async def tasks(
+    ipvs: Ipvs, writer: Applier, wish: Table, todo: dict[str, int | None]
+) -> dict[str, float]:
+    """The seconds of some tasks, each with the number of writes that it takes."""
+    took = {}
+    for task, writes in todo.items():
+        wished = with_weight(wish, 7) if task == "weight" else wish
         before, began = ipvs.writes, time.monotonic()
-        if task == "verify":
-            await writer.read()
         writer.wish(wished)
-        await writer.round(inspect=False)
+        await writer.round(inspect=task in ("adopt", "verify"))
         took[task] = time.monotonic() - began
-        writes.append(ipvs.writes - before)
         if writer.errors or not writer.settled:
             raise RuntimeError(f"{task} failed: {writer.errors[:3]}")
-    if writes[1:] != [0, 1]:
-        raise RuntimeError(f"{writes} writes")
+        if writes not in (None, ipvs.writes - before):
+            raise RuntimeError(f"{task} took {ipvs.writes - before} writes")
     return took
 
 
@@ -107,12 +130,13 @@ def theirs(wish: Table) -> dict[str, float]:
     text = rules(wish)
     key = next(iter(wish))
     destination = next(iter(wish[key].destinations))
-    tasks: dict[str, Callable[[], float]] = {
+    todo: dict[str, Callable[[], float]] = {
         "apply": lambda: ipvsadm("-R", text=text),
+        "adopt": lambda: ipvsadm("-Sn"),
         "verify": lambda: ipvsadm("-Sn"),
         "weight": lambda: ipvsadm("-e", "-t", f"{key}", "-r", f"{destination}", "-g", "-w", "7"),
     }
-    return {name: task() for name, task in tasks.items()}
+    return {name: task() for name, task in todo.items()}
 
 
 Found = defaultdict[tuple[int, str, str], list[float]]
@@ -126,47 +150,67 @@ def note(found: Found, size: int, tool: str, took: dict[str, float]) -> None:
     print(f"{tool}, {size} reals: {said}", file=sys.stderr, flush=True)
 
 
-async def measure(reps: int) -> Found:
+def measure(reps: int) -> Found:
     """All samples by size, task and tool."""
+    todo: dict[str, Callable[[Table], dict[str, float]]] = {
+        "lvsd": lambda wish: asyncio.run(ours(wish)),
+        "ipvsadm": theirs,
+        "keepalived": lambda wish: balancer.measure(wish, with_weight(wish, 7)),
+    }
     found = Found(list)
-    ipvs = await Ipvs.open()
-    try:
-        for size in SIZES:
-            wish = desired(size)
-            for _ in range(reps):
-                ipvsadm("-C")
-                note(found, size, "lvsd", await ours(ipvs, wish))
-                ipvsadm("-C")
-                note(found, size, "ipvsadm", theirs(wish))
-    finally:
-        ipvs.close()
-        ipvsadm("-C")
+    for size in SIZES:
+        wish = desired(size)
+        for _ in range(reps):
+            for tool, task in todo.items():
+                with own_namespace():
+                    note(found, size, tool, task(wish))
     return found
 
 
 def run(reps: int) -> list[figures.Table]:
-    """Measure, in a network namespace that nobody else uses."""
-    # Without a loopback the kernel takes every address of a destination for broadcast.
-    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-    return tables(asyncio.run(measure(reps)))
+    """Measure; each tool in a network namespace that nobody has used before.
+
+    A kernel searches what was removed within the last minutes before it adds a real server, so
+    an empty table that was full a moment ago is another one.
+    """
+    found = measure(reps)
+    return [times(found), aimed(found)]
 
 
-def tables(found: Found) -> list[figures.Table]:
-    """The samples as a table."""
+def times(found: Found) -> figures.Table:
+    """The samples."""
     rows = []
     for size in SIZES:
         for task, name in NAMES.items():
-            lvsd, peer = found[size, task, "lvsd"], found[size, task, "ipvsadm"]
-            times = (figures.sample(lvsd, 1e3), figures.sample(peer, 1e3))
-            rows.append((f"{size:,} reals: {name}", *times, figures.ratio(lvsd, peer)))
-    return [
-        figures.Table(
-            "The IPVS table, ms",
-            ("", "lvsd", "ipvsadm", "ratio"),
-            rows,
-            (
-                "lvsd: the daemon's applier, from the wish in memory to the kernel's last "
-                "acknowledgement. ipvsadm: its whole run, with the start of the program.",
-            ),
+            lvsd, *peers = (found[size, task, tool] for tool in TOOLS)
+            each = (figures.sample(values, 1e3) for values in (lvsd, *peers))
+            ratios = (figures.ratio(lvsd, peer) for peer in peers)
+            rows.append((f"{size:,} reals: {name}", *each, *ratios))
+    return figures.Table(
+        "The IPVS table, ms",
+        ("", *TOOLS, "to ipvsadm", "to keepalived"),
+        rows,
+        (
+            "lvsd: the daemon's applier, from the wish in memory to the kernel's last "
+            "acknowledgement. It adopts as a daemon that has just started; the next look, as "
+            "every few seconds, finds everything as it was. No write in both, one for a weight.",
+            "ipvsadm: its whole run, with the start of the program.",
+            "keepalived: checkers only, no checks; from its start to a full table, and from "
+            "SIGHUP to the new weight, both read in /proc/net/ip_vs.",
+        ),
+    )
+
+
+def aimed(found: Found) -> figures.Table:
+    """What was aimed at with the largest table."""
+    size, rows = SIZES[-1], []
+    for task, peer, most in TARGETS:
+        lvsd, theirs = (found[size, task, tool] for tool in ("lvsd", peer))
+        reached = bool(theirs) and median(lvsd) <= most * median(theirs)
+        verdict = "yes" if reached else "**no**"
+        shown = figures.ratio(lvsd, theirs)
+        rows.append(
+            (f"{NAMES[task].split(';')[0]}, beside {peer}", f"≤ {most:g} ×", shown, verdict)
         )
-    ]
+    title = f"{size:,} reals: what was aimed at"
+    return figures.Table(title, ("", "target", "measured", "reached"), rows)

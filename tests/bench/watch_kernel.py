@@ -31,7 +31,7 @@ from tests.lab.topology import Process
 #: Seconds between two looks at the kernel's table.
 LOOK = 0.02
 DAEMONS = ("lvsd", "keepalived", "ldirectord")
-FEW = replace(CROWD, reals=4)
+FEW = replace(CROWD, reals=4, watch=False)
 
 
 def zeros(argv: list[str]) -> None:

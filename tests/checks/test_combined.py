@@ -10,6 +10,7 @@ from ipaddress import ip_address
 
 from lvsd.checks.engine import Engine, Result
 from lvsd.core.model import Check, CheckKind
+from tests.checks.kinds import condition
 
 
 class Counting:
@@ -77,6 +78,7 @@ async def test_n_connects_come_between_two_that_negotiate_and_a_failure_negotiat
         assert await ask(engine, check, results, 4) == [True, True, False, False]
         web.status = b"200"
         assert await ask(engine, check, results, 2) == [True, True]
+        await condition(lambda: len(web.seen) >= 10)
         engine.close()
 
     assert web.seen[:10] == [

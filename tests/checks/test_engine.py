@@ -175,20 +175,28 @@ async def test_running_out_of_descriptors_condemns_nobody() -> None:
 
 
 @pytest.mark.parametrize("code", [errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.EMFILE])
+@pytest.mark.parametrize(
+    ("asked", "maker"),
+    [
+        (CHECK, "SocketType"),
+        (replace(CHECK, kind=CheckKind.CONNECT), "SocketType"),
+        (replace(CHECK, method="HEAD", receive=b""), "socket"),
+    ],
+)
 async def test_a_shortage_of_ports_condemns_nobody(
-    code: int, monkeypatch: pytest.MonkeyPatch
+    asked: Check, maker: str, code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     results = Results()
 
-    class Short(stream.socket.socket):
+    class Short(getattr(stream.socket, maker)):  # type: ignore[misc]
         def connect_ex(self, _address: object) -> int:
             return code
 
     async with server(answering(reply())) as port:
         engine = Engine(results)
         with monkeypatch.context() as patch:
-            patch.setattr(stream.socket, "socket", Short)
-            engine.set_checks([replace(CHECK, port=port, interval=0.05)])
+            patch.setattr(stream.socket, maker, Short)
+            engine.set_checks([replace(asked, port=port, interval=0.05)])
             await condition(lambda: engine.local_errors >= 2)
             assert not results.all
         await results.until(1)
@@ -197,14 +205,14 @@ async def test_a_shortage_of_ports_condemns_nobody(
 
 
 async def test_a_connection_to_itself_is_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Mirror(stream.socket.socket):
+    class Mirror(stream.socket.SocketType):
         """Gets the port it connects to as its own, as chance may have it."""
 
         def connect_ex(self, address: tuple[str, int]) -> int:  # type: ignore[override]
             self.bind(address)
             return super().connect_ex(address)
 
-    monkeypatch.setattr(stream.socket, "socket", Mirror)
+    monkeypatch.setattr(stream.socket, "SocketType", Mirror)
     result = await ask(replace(CHECK, kind=CheckKind.CONNECT, port=free_port()))
     assert (result.passed, result.reason) == (False, "refused")
 

@@ -16,6 +16,7 @@ from lvsd.core.director import (
     desired,
     find_reals,
     next_deadline,
+    quiet,
     step,
     tracked,
     watched,
@@ -453,3 +454,39 @@ def test_a_firewall_mark_belongs_to_every_router() -> None:
 
 def test_a_real_is_named_with_its_virtual() -> None:
     assert str(RealKey(service_key(), real_key(4))) == "192.0.2.1:80 198.51.100.4:80"
+
+
+def test_a_pass_is_quiet_when_it_would_change_nothing() -> None:
+    shared = real(4)
+    first, second = virtual(shared), virtual(shared, at="192.0.2.2:80", fall=2, rise=2)
+    check = shared.check
+    one, _ = step(Director(), ConfigLoaded(config(first)), 0.0)
+    assert not quiet(one, check, "fine")  # nobody was judged
+
+    one, _ = step(one, CheckFinished(check, True, "fine"), 1.0)
+    assert quiet(one, check, "fine")
+    assert not quiet(one, check, "also fine")
+
+    both, _ = step(one, ConfigLoaded(config(first, second)), 2.0)
+    assert not quiet(both, check, "fine")  # the new place has to be judged
+    both, _ = step(both, CheckFinished(check, True, "fine"), 3.0)
+    assert quiet(both, check, "fine")
+
+    both, _ = step(both, CheckFinished(check, False, "refused"), 4.0)
+    assert not quiet(both, check, "refused")
+    both, _ = step(both, CheckFinished(check, True, "fine"), 5.0)
+    assert quiet(both, check, "fine")  # one failure of two was forgotten, and the other came back
+
+
+@given(st.lists(st.tuples(st.integers(0, 1), st.booleans(), st.sampled_from("ab")), max_size=30))
+def test_what_is_called_quiet_changes_nothing(story: list[tuple[int, bool, str]]) -> None:
+    reals = real(4), real(5)
+    virtuals = (virtual(*reals, at=f"192.0.2.{n}:80", fall=n, rise=n) for n in (1, 2, 3))
+    director, _ = step(Director(), ConfigLoaded(config(*virtuals)), 0.0)
+    for at, (number, passed, reason) in enumerate(story):
+        check = reals[number].check
+        called_quiet = quiet(director, check, reason)
+        after, _ = step(director, CheckFinished(check, passed, reason), float(at))
+        if passed:
+            assert called_quiet == (after is director)
+        director = after

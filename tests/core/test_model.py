@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import replace
 
 from lvsd.core.model import Identity, Pace
@@ -22,3 +23,8 @@ def test_a_pace_says_for_whom_it_is() -> None:
 def test_a_real_server_is_named_by_the_kernels_port_the_one_written_or_none() -> None:
     named = ("198.51.100.4:80", "198.51.100.4:8081", "198.51.100.4", "[198.51.100.4]")
     assert replace(real(4), port=8081).names == named
+
+
+def test_a_check_that_was_pickled_is_found_again() -> None:
+    check = real(4).check
+    assert {check: "found"}[pickle.loads(pickle.dumps(check))] == "found"

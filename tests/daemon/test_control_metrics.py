@@ -36,6 +36,8 @@ STATUS = Status(
             master=None,
             addresses=[],
             counters={"sent": 7, "rejected_ttl": 2},
+            lateness=0.002,
+            lateness_max=0.25,
         )
     ],
     virtuals=[
@@ -124,6 +126,8 @@ def test_labels_are_escaped_and_states_are_one_hot() -> None:
     assert states == {"initialize": 0, "backup": 0, "master": 1, "fault": 0}
     assert samples[f'lvsd_vrrp_events_total{{{labels},event="rejected_ttl"}}'] == 2
     assert samples[f"lvsd_vrrp_effective_priority{{{labels}}}"] == 110
+    assert samples[f"lvsd_vrrp_advert_lateness_seconds{{{labels}}}"] == 0.002
+    assert samples[f"lvsd_vrrp_advert_lateness_max_seconds{{{labels}}}"] == 0.25
 
 
 def test_an_empty_daemon_has_metrics() -> None:

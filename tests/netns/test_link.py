@@ -157,6 +157,30 @@ def test_an_overrun_of_the_monitor_ends_in_a_fresh_view(network):
     assert seen == [True, 1]
 
 
+def test_a_view_of_thousands_of_addresses_is_read_again_a_little_at_a_time(network):
+    seen = inside(
+        network,
+        """
+    kernel = rtnl.AddressSocket()
+    index = links.interface("eth0").index
+    vips = [Vip(ip_address("10.6.0.0") + n, 32) for n in range(1, 4001)]
+    kernel.send([rtnl.new_address(v, index, 60) for v in vips])
+    await until(lambda: len(links.addresses("eth0")) >= 4000)
+    kernel.send([rtnl.new_address(vips[7], index, None)])
+    turns, reading = [], asyncio.create_task(links._read_again())
+    while not reading.done():
+        turns.append(len(links.addresses("eth0")) >= 4000)
+        await asyncio.sleep(0)
+    return [len(turns), all(turns), links.find("eth0", vips[7].address).permanent]
+""",
+    )
+
+    turns, whole, fresh = seen
+    assert turns >= 4000 / 200
+    assert whole
+    assert fresh
+
+
 def test_a_refresh_that_changes_nothing_is_not_parsed_and_a_change_is(network):
     seen = inside(
         network,

@@ -120,6 +120,7 @@ class Config:
     callback: tuple[str, ...] = ()
     maintenancedir: str = ""
     logstyle: str = "lvsd"
+    checkers: int = 0
     paces: tuple[Pace, ...] = ()
     supervised: bool = False
     # Where it came from does not count: the normal form loads back to an equal Config.

@@ -93,16 +93,14 @@ class ServiceKey(_Hashed):
     port: int
     fwmark: int = 0
 
-    def __post_init__(self) -> None:
-        address = None if self.address is None else int(self.address)
-        values = (self.family, self.protocol, address, self.port, self.fwmark)
-        object.__setattr__(self, "_hash", hash(values))
-
     def __hash__(self) -> int:
-        return self._hash
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return ServiceKey, (self.family, self.protocol, self.address, self.port, self.fwmark)
+        try:
+            return self._hash
+        except AttributeError:
+            address = None if self.address is None else int(self.address)
+            value = hash((self.family, self.protocol, address, self.port, self.fwmark))
+            object.__setattr__(self, "_hash", value)
+            return value
 
     def __str__(self) -> str:
         if self.address is None:
@@ -117,14 +115,13 @@ class DestinationKey(_Hashed):
     address: IPAddress
     port: int
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_hash", hash((int(self.address), self.port)))
-
     def __hash__(self) -> int:
-        return self._hash
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return DestinationKey, (self.address, self.port)
+        try:
+            return self._hash
+        except AttributeError:
+            value = hash((int(self.address), self.port))
+            object.__setattr__(self, "_hash", value)
+            return value
 
     def __str__(self) -> str:
         return endpoint(self.address, self.port)

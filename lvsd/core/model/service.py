@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
+from operator import attrgetter
 
 from lvsd.core.model.actions import NO_ACTIONS, Actions
 from lvsd.core.model.kernel import (
@@ -48,8 +49,15 @@ class CheckKind(enum.StrEnum):
     SIMPLETCP = "simpletcp"
 
 
+class _Hashed:
+    """Room for a hash worked out once: most of what looking a check up would cost each verdict."""
+
+    __slots__ = ("_hash",)
+    _hash: int
+
+
 @dataclass(frozen=True, slots=True)
-class Check:
+class Check(_Hashed):
     """One distinct question to one target. Equal checks are probed once (design rule 11).
 
     `interval` and `timeout` are seconds; `timeout` bounds the whole exchange. `port` is where
@@ -82,6 +90,18 @@ class Check:
     database: bytes = b""
     secret: bytes = field(default=b"", repr=False)
     command: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_hash", hash(_VALUES(self)))
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Check, _VALUES(self)  # the hash of a text is another in each process
+
+
+_VALUES = attrgetter(*Check.__slots__)
 
 
 @dataclass(frozen=True, slots=True)

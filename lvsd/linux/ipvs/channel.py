@@ -14,7 +14,8 @@ import asyncio
 import errno
 import socket
 import struct
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 
 from lvsd.linux import KernelError
@@ -30,19 +31,23 @@ DUMP_TRIES = 5
 
 _BATCH_MESSAGES = 200
 _BATCH_BYTES = 60_000
-_DUMPS_PER_TURN = 16
+#: Seconds of a dump before the loop gets its turn.
+_TURN = 0.002
 _BUFFER = 1 << 20
 _RECEIVE = 1 << 16
 
 _MESSAGE = struct.Struct("=IHHIIBBxx")
 _NLMSGHDR = struct.Struct("=IHHII")
 _ERRNO = struct.Struct("=i")
+_GENERIC = messages.HEADER_SIZE
 _NETLINK_GENERIC = 16
 _NLMSG_ERROR, _NLMSG_DONE = 2, 3
 _REQUEST, _ACK, _DUMP, _DUMP_INTR = 0x1, 0x4, 0x300, 0x10
 _SOL_NETLINK, _CAP_ACK, _SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 270, 10, 32, 33
 
 Reply = tuple[int, int, int, memoryview]
+#: Messages with one and the same header: type, flags, sequence, and what follows the header.
+Run = tuple[int, int, int, Sequence[bytes]]
 
 
 def _open() -> tuple[socket.socket, int]:
@@ -100,6 +105,23 @@ def _replies(data: bytes) -> Iterator[Reply]:
         view = view[(length + 3) & ~3 :]
 
 
+def _runs(data: bytes) -> Iterator[Run]:
+    """The messages of a datagram of a dump, those of equal headers together.
+
+    A bulky dump is thousands of messages of one size; they are cut without a turn of Python each.
+    """
+    if len(data) >= _GENERIC:
+        length, kind, flags, sequence, _ = _NLMSGHDR.unpack_from(data)
+        if length > _GENERIC and length % 4 == 0 and len(data) % length == 0:
+            cut = struct.Struct(f"{_NLMSGHDR.size}s{length - _NLMSGHDR.size}s")
+            headers, bodies = zip(*cut.iter_unpack(data), strict=True)
+            if headers.count(headers[0]) == len(headers):
+                yield kind, flags, sequence, bodies
+                return
+    for kind, flags, sequence, body in _replies(data):
+        yield kind, flags, sequence, (bytes(body),)
+
+
 class Channel:
     """A conversation with the kernel's IPVS."""
 
@@ -108,6 +130,7 @@ class Channel:
         self._socket: socket.socket | None = None
         self._family = 0
         self._sequence = 0
+        self._turn_until = 0.0
 
     async def open(self) -> None:
         """Find IPVS, which makes the kernel load it. Raises KernelError when there is none."""
@@ -142,11 +165,11 @@ class Channel:
         self._socket = sock
         return sock
 
-    async def _receive(self, sock: socket.socket) -> Iterable[Reply]:
+    async def _receive(self, sock: socket.socket) -> bytes:
         try:
-            return _replies(sock.recv(_RECEIVE))
+            return sock.recv(_RECEIVE)
         except BlockingIOError:
-            return _replies(await asyncio.get_running_loop().sock_recv(sock, _RECEIVE))
+            return await asyncio.get_running_loop().sock_recv(sock, _RECEIVE)
 
     def _next(self) -> int:
         self._sequence = self._sequence % 0x7FFFFFFF + 1
@@ -181,7 +204,7 @@ class Channel:
         await asyncio.get_running_loop().sock_sendall(sock, datagram)
         refused: dict[int, int] = {}
         while True:
-            for kind, _, sequence, body in await self._receive(sock):
+            for kind, _, sequence, body in _replies(await self._receive(sock)):
                 if kind != _NLMSG_ERROR or sequence not in sequences:
                     continue
                 number = -_ERRNO.unpack_from(body)[0]
@@ -196,7 +219,7 @@ class Channel:
             sequence = self._next()
             sock.send(_packed(self._family, _REQUEST, sequence, (command, attributes)))
             while True:
-                for kind, _, answered, body in await self._receive(sock):
+                for kind, _, answered, body in _replies(await self._receive(sock)):
                     if answered == sequence:
                         return self._answer(kind, body)
 
@@ -214,11 +237,16 @@ class Channel:
         """
         answers = []
         async with self._transaction() as sock:
-            for number, request in enumerate(requests, 1):
+            for request in requests:
                 answers.append(await self._dump(sock, request))
-                if number % _DUMPS_PER_TURN == 0:
-                    await asyncio.sleep(0)
         return answers
+
+    async def _turn(self) -> None:
+        """Give the loop its turn when this one has lasted."""
+        now = time.monotonic()
+        if now > self._turn_until:
+            await asyncio.sleep(0)
+            self._turn_until = time.monotonic() + _TURN
 
     async def _dump(self, sock: socket.socket, request: Request) -> list[bytes]:
         for _ in range(DUMP_TRIES):
@@ -234,13 +262,15 @@ class Channel:
         entries: list[bytes] = []
         interrupted = False
         while True:
-            for kind, flags, answered, body in await self._receive(sock):
+            await self._turn()
+            for kind, flags, answered, bodies in _runs(await self._receive(sock)):
                 if answered != sequence:
                     continue
                 interrupted |= bool(flags & _DUMP_INTR)
                 if kind in (_NLMSG_DONE, _NLMSG_ERROR):
+                    (body,) = bodies
                     number = -_ERRNO.unpack_from(body)[0] if len(body) >= _ERRNO.size else 0
                     if number > 0:
                         raise KernelError(number, _plain(number))
                     return None if interrupted else entries
-                entries.append(bytes(body[4:]))
+                entries += (body[4:] for body in bodies)

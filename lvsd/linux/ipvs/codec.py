@@ -7,6 +7,9 @@ a prefix length in host order.
 A dump of destinations is one fixed layout repeated: it is learnt from the first entry, every
 later entry is compared with it (all attribute headers at once, as one masked integer) and unpacked
 in one go. An entry of another shape goes through the generic attribute walk.
+
+What configures a destination lies in a few stretches of that layout, its `Mark`; the rest counts.
+Equal marks mean equal destinations, so a reader that knows a mark need not decode the entry.
 """
 
 from __future__ import annotations
@@ -14,11 +17,11 @@ from __future__ import annotations
 import operator
 import struct
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
-from socket import htons, ntohs
+from socket import AF_INET, AF_INET6, htons, ntohs
 from typing import Any
 
 from lvsd.core.model import (
@@ -48,7 +51,12 @@ _SERVICE_KEY = struct.Struct("=HHHxx HHHxx HH16s HHHxx")
 _MARK_KEY = struct.Struct("=HHHxx HHI")
 _SERVICE_NUMBERS = struct.Struct("=HHII HHI HH4s")
 _DEST_KEY = struct.Struct("=HHHxx HH16s HHHxx")
-_DEST_NUMBERS = struct.Struct("=HHI HHI HHI HHI HHBxxx HHHxx HHHxx")
+_DEST = struct.Struct("=HH HHHxx HH16s HHHxx HHI HHI HHI HHI HHBxxx HHHxx HHHxx")
+
+
+#: Values of attributes, and the bytes of an entry that configure a destination.
+Fields = tuple[Any, ...]
+Mark = tuple[bytes, ...]
 
 
 class DecodeError(ValueError):
@@ -100,21 +108,41 @@ def encode_service(service: VirtualService) -> bytes:
 
 def _dest_key(key: DestinationKey) -> bytes:
     address = key.address
-    family = Family.INET if address.version == 4 else Family.INET6
-    return _DEST_KEY.pack(6, 11, family, 20, 1, address.packed, 6, 2, htons(key.port))
+    return _DEST_KEY.pack(
+        *(6, 11, Family.of(address), 20, 1, address.packed, 6, 2, htons(key.port))
+    )
 
 
 def encode_destination(destination: Destination) -> bytes:
     """The DEST attribute with everything NEW_DEST and SET_DEST need."""
-    return _nested(
-        _ATTR_DEST,
-        _dest_key(destination.key)
-        + _DEST_NUMBERS.pack(
-            *(8, 3, destination.forwarding, 8, 4, destination.weight),
-            *(8, 5, destination.u_threshold, 8, 6, destination.l_threshold),
-            *(5, 13, destination.tun_type, 6, 14, htons(destination.tun_port)),
-            *(6, 15, destination.tun_flags),
-        ),
+    # One call with plain arguments: ten thousand of these are what a big table costs to write.
+    (family, address, port, method, weight, upper, lower, tun_type, tun_port, tun_flags) = _fields(
+        destination
+    )
+    # fmt: off
+    return _DEST.pack(
+        _DEST.size, _ATTR_DEST | _NESTED, 6, 11, family, 20, 1, address, 6, 2, port,
+        8, 3, method, 8, 4, weight, 8, 5, upper, 8, 6, lower,
+        5, 13, tun_type, 6, 14, tun_port, 6, 15, tun_flags,
+    )
+    # fmt: on
+
+
+def _fields(destination: Destination) -> Fields:
+    """What configures a destination, in the order and byte order of `_FIELDS`."""
+    key = destination.key
+    packed = key.address.packed
+    return (
+        AF_INET if len(packed) == 4 else AF_INET6,
+        packed,
+        htons(key.port),
+        destination.forwarding,
+        destination.weight,
+        destination.u_threshold,
+        destination.l_threshold,
+        destination.tun_type,
+        htons(destination.tun_port),
+        destination.tun_flags,
     )
 
 
@@ -196,15 +224,16 @@ _FIELDS: Mapping[tuple[int, ...], str] = {
     (11,): "H",
     (1,): "16s",
     (2,): "H",
-    **{(n,): "I" for n in range(3, 10)},
+    **{(n,): "I" for n in range(3, 7)},
     (13,): "B",
     (14,): "H",
     (15,): "H",
+    **{(n,): "I" for n in range(7, 10)},
     **{(_STATS64, n): "Q" for n in range(1, 6)},
 }
+#: So many of them configure a destination, the rest is usage.
+_CONFIGURING = 10
 _FORWARDING = {int(method): method for method in Forwarding}
-
-Fields = tuple[Any, ...]
 
 
 def _walk(data: bytes) -> dict[tuple[int, ...], tuple[int, int]]:
@@ -235,20 +264,41 @@ def _read(data: bytes, family: Family) -> Fields:
 
 
 @dataclass(frozen=True, slots=True)
-class _Layout:
-    """The shape of one entry: `mask` selects its attribute headers, `headers` is what they say."""
+class Layout:
+    """The shape of one entry: `mask` selects its attribute headers, `headers` is what they say.
+
+    `_stretches` cuts the mark out of an entry; `_packed`, `_places` and `_parts` make one anew.
+    """
 
     size: int
     mask: int
     headers: int
     unpack: Callable[[bytes], Fields]
     order: Callable[[Fields], Fields]
+    _stretches: struct.Struct
+    _packed: struct.Struct
+    _places: Callable[[Fields], Fields]
+    _titles: Fields
+    _parts: struct.Struct
 
     def matches(self, data: bytes) -> bool:
+        """Whether an entry has this shape."""
         return len(data) == self.size and int.from_bytes(data) & self.mask == self.headers
 
+    def marks(self, entries: Sequence[bytes]) -> list[Mark] | None:
+        """The mark of each entry; None when one of them has another size."""
+        if {*map(len, entries)} != {self.size}:
+            return None
+        return [*self._stretches.iter_unpack(b"".join(entries))]
 
-def _learn(data: bytes) -> _Layout | None:
+    def expected(self, destinations: Iterable[Destination]) -> list[Mark]:
+        """The marks that such destinations have."""
+        pack, places, titles = self._packed.pack, self._places, self._titles
+        packed = [pack(*places(_fields(d) + titles)) for d in destinations]
+        return [*self._parts.iter_unpack(b"".join(packed))]
+
+
+def learn(data: bytes) -> Layout | None:
     """The layout of an entry that has every field at its full size, else None."""
     found = _walk(data)
     places = []
@@ -271,12 +321,39 @@ def _learn(data: bytes) -> _Layout | None:
     positions = [0] * len(places)
     for position, (_, _, number, _) in enumerate(places):
         positions[number] = position
-    return _Layout(
-        size=len(data),
-        mask=bits,
-        headers=int.from_bytes(data) & bits,
-        unpack=unpacker.unpack,
-        order=operator.itemgetter(*positions),
+    return Layout(
+        len(data),
+        bits,
+        int.from_bytes(data) & bits,
+        unpacker.unpack,
+        operator.itemgetter(*positions),
+        *_marking(data, [place for place in places if place[2] < _CONFIGURING]),
+    )
+
+
+def _marking(
+    data: bytes, places: Sequence[tuple[int, str, int, int]]
+) -> tuple[struct.Struct, struct.Struct, Callable[[Fields], Fields], Fields, struct.Struct]:
+    """How to cut a mark out of an entry such as `data`, and how to make one of values."""
+    stretches: list[list[int]] = []
+    for offset, _, _, length in places:
+        end = offset + length + -length % 4
+        if stretches and stretches[-1][1] == offset - 4:
+            stretches[-1][1] = end
+        else:
+            stretches.append([offset - 4, end])
+    text, at = "", 0
+    for start, end in stretches:
+        text += f"{start - at}x{end - start}s"
+        at = end
+    packed = "=" + "".join(f"4s{code}{-length % 4}x" for _, code, _, length in places)
+    indices = [i for n, place in enumerate(places) for i in (_CONFIGURING + n, place[2])]
+    return (
+        struct.Struct(f"{text}{len(data) - at}x"),
+        struct.Struct(packed),
+        operator.itemgetter(*indices),
+        tuple(data[offset - 4 : offset] for offset, *_ in places),
+        struct.Struct("".join(f"{end - start}s" for start, end in stretches)),
     )
 
 
@@ -284,26 +361,29 @@ class DestinationDecoder:
     """Decodes the entries of GET_DEST dumps; keeps the layout it has learnt."""
 
     def __init__(self) -> None:
-        self._layout: _Layout | None = None
+        self._layout: Layout | None = None
+
+    def layout(self, data: bytes) -> Layout | None:
+        """The layout learnt, from this entry if it is the first."""
+        if self._layout is None:
+            self._layout = learn(data)
+        return self._layout
 
     def decode(self, data: bytes, family: Family) -> tuple[Destination, Usage]:
         """One entry. `family` is the service's, for kernels that do not send the entry's own.
 
         Raises DecodeError on anything that is not a destination.
         """
-        layout = self._layout
-        if layout is None:
-            layout = self._layout = _learn(data)
+        layout = self.layout(data)
         if layout is not None and layout.matches(data):
             return _build(layout.order(layout.unpack(data)))
         return _build(_read(data, family))
 
 
 def _build(fields: Fields) -> tuple[Destination, Usage]:
-    (family, address, port, method, weight, upper, lower, active, inactive, persistent) = fields[
-        :10
+    (family, address, port, method, weight, upper, lower, tun_type, tun_port, tun_flags) = fields[
+        :_CONFIGURING
     ]
-    tun_type, tun_port, tun_flags, *totals = fields[10:]
     destination = Destination(
         DestinationKey(_address(family, address), ntohs(port)),
         _FORWARDING.get(method & 7, Forwarding.BYPASS),
@@ -314,4 +394,4 @@ def _build(fields: Fields) -> tuple[Destination, Usage]:
         ntohs(tun_port),
         tun_flags,
     )
-    return destination, Usage(active, inactive, persistent, *totals)
+    return destination, Usage(*fields[_CONFIGURING:])

@@ -1,18 +1,19 @@
 """The kernel's IPVS table and sync daemons behind model objects.
 
 Reading is a dump of the services and one dump of destinations per service. Writing is `apply`:
-steps become struct-packed messages sent in batches. Nothing is remembered between calls but the
-socket and the layout of dump entries, so whoever else writes the table is seen by the next read.
+steps become struct-packed messages sent in batches. What is remembered between calls (the socket,
+the layout of dump entries, `reader`) never stands for the table: whoever else writes it is seen by
+the next read.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from lvsd.core.model import (
-    Destination,
     DestinationKey,
     ServiceEntry,
     ServiceKey,
@@ -27,11 +28,17 @@ from lvsd.linux import KernelError
 from lvsd.linux.ipvs import codec, messages
 from lvsd.linux.ipvs.channel import Channel
 from lvsd.linux.ipvs.errors import step_error, sync_error
+from lvsd.linux.ipvs.reader import SLICE, Reader
 
-#: Entries decoded and steps encoded before the loop gets its turn (about a millisecond).
-_SLICE = 200
+_Dumps = list[tuple[VirtualService, list[bytes]]]
 
-_Entries = list[tuple[VirtualService, list[tuple[Destination, Usage]]]]
+
+@contextlib.contextmanager
+def _readable() -> Iterator[None]:
+    try:
+        yield
+    except codec.DecodeError as error:
+        raise KernelError(errno.EBADMSG, f"unreadable IPVS dump: {error}") from error
 
 
 class Ipvs:
@@ -43,6 +50,7 @@ class Ipvs:
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
         self._decoder = codec.DestinationDecoder()
+        self._reader = Reader(self._decoder)
         self._lock = asyncio.Lock()
         self.writes = 0
 
@@ -66,54 +74,44 @@ class Ipvs:
         """Close the socket; the table stays as it is."""
         self._channel.close()
 
-    async def _read(self) -> _Entries:
+    async def _dump(self) -> _Dumps:
+        """Every service, and the entries of its destinations as the kernel sends them."""
         async with self._lock:
-            return await self._dump()
-
-    async def _dump(self) -> _Entries:
-        try:
             (found,) = await self._channel.dump([(codec.CMD_GET_SERVICE, b"")])
             services = [codec.decode_service(data) for data in found]
             asked = [(codec.CMD_GET_DEST, codec.encode_key(s.key)) for s in services]
             dumps = await self._channel.dump(asked)
-            return [
-                (service, await self._decode(service.key, dump))
-                for service, dump in zip(services, dumps, strict=True)
-            ]
-        except codec.DecodeError as error:
-            raise KernelError(errno.EBADMSG, f"unreadable IPVS dump: {error}") from error
+        return [*zip(services, dumps, strict=True)]
 
-    async def _decode(self, key: ServiceKey, dump: list[bytes]) -> list[tuple[Destination, Usage]]:
-        decoded: list[tuple[Destination, Usage]] = []
-        for start in range(0, len(dump), _SLICE):
-            part = dump[start : start + _SLICE]
-            decoded += (self._decoder.decode(data, key.family) for data in part)
-            if len(part) == _SLICE:
-                await asyncio.sleep(0)
-        # The kernel puts a new destination in front and dumps from there.
-        decoded.reverse()
-        return decoded
-
-    async def read_table(self) -> Table:
+    async def read_table(self, expected: Mapping[ServiceKey, ServiceEntry] | None = None) -> Table:
         """Every service with its destinations in the order they were added.
 
-        Raises KernelError.
+        Entries that the kernel holds as `expected` are those very objects; this makes reading them
+        cheap, and so does having read them before. Raises KernelError.
         """
-        return {
-            service.key: ServiceEntry(service, {d.key: d for d, _ in destinations})
-            for service, destinations in await self._read()
-        }
+        wished = expected or {}
+        with _readable():
+            dumps = await self._dump()
+            self._reader.forget({service.key for service, _ in dumps})
+            return {
+                service.key: await self._reader.entry(service, dump, wished.get(service.key))
+                for service, dump in dumps
+            }
 
     async def read_usage(self) -> Mapping[tuple[ServiceKey, DestinationKey], Usage]:
         """Connections and totals of every destination. Raises KernelError.
 
         The kernel sums up the totals every two seconds; connections are of this moment.
         """
-        return {
-            (service.key, destination.key): usage
-            for service, destinations in await self._read()
-            for destination, usage in destinations
-        }
+        found: dict[tuple[ServiceKey, DestinationKey], Usage] = {}
+        with _readable():
+            for service, dump in await self._dump():
+                for number, data in enumerate(reversed(dump), 1):
+                    destination, usage = self._decoder.decode(data, service.key.family)
+                    found[service.key, destination.key] = usage
+                    if number % SLICE == 0:
+                        await asyncio.sleep(0)
+        return found
 
     async def apply(self, steps: Sequence[Step]) -> list[tuple[Step, KernelError]]:
         """Send the steps in this order; the refused ones come back with the reason.
@@ -127,7 +125,7 @@ class Ipvs:
             if step.key is not key:
                 key, packed = step.key, codec.encode_key(step.key)
             requests.append(codec.encode_step(step, packed))
-            if number % _SLICE == 0:
+            if number % SLICE == 0:
                 await asyncio.sleep(0)
         async with self._lock:
             self.writes += len(requests)

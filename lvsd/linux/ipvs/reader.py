@@ -1,0 +1,112 @@
+"""Dumps to entries of a table. What was read before, or is expected, is known by its bytes.
+
+An unchanged service costs one comparison of all marks of its destinations (see `codec`) and comes
+back as the same object, so that whoever compares two tables sees by identity that nothing
+changed. Only a destination whose mark nobody knows is decoded. Nothing but the bytes the kernel has
+just sent is believed: a mark that differs in one bit is another one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from lvsd.core.model import Destination, ServiceEntry, ServiceKey, VirtualService
+from lvsd.core.plan import normal_service
+from lvsd.linux.ipvs.codec import DestinationDecoder, Mark
+
+#: Entries decoded before the loop gets its turn (about a millisecond).
+SLICE = 200
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A service as it was read last; the marks are in the order of the dump."""
+
+    entry: ServiceEntry
+    marks: Mapping[Mark, Destination]
+
+
+class Reader:
+    """Makes entries of dumps; remembers the last one of each service."""
+
+    def __init__(self, decoder: DestinationDecoder) -> None:
+        self._decoder = decoder
+        self._seen: dict[ServiceKey, _Seen] = {}
+
+    def forget(self, known: Collection[ServiceKey]) -> None:
+        """Keep nothing of services that are not among those `known`."""
+        for key in self._seen.keys() - known:
+            del self._seen[key]
+
+    async def entry(
+        self, service: VirtualService, dump: Sequence[bytes], expected: ServiceEntry | None
+    ) -> ServiceEntry:
+        """The service with the destinations of its dump, in the order they were added.
+
+        It is `expected` itself when that is what the kernel holds. Raises DecodeError.
+        """
+        marks = self._marks(dump)
+        if marks is None:
+            return _entry(service, await self._decoded(service, dump))
+        seen = self._seen.get(service.key)
+        if seen is not None and [*seen.marks] == marks:
+            if not _alike(seen.entry, service):
+                seen = _Seen(replace(seen.entry, service=service), seen.marks)
+        else:
+            seen = await self._changed(service, dump, marks, expected)
+        self._seen[service.key] = seen
+        return seen.entry
+
+    async def _changed(
+        self,
+        service: VirtualService,
+        dump: Sequence[bytes],
+        marks: Sequence[Mark],
+        expected: ServiceEntry | None,
+    ) -> _Seen:
+        """The service as it is now; decoded is only what is neither expected nor known."""
+        wished = self._wished(expected, dump)
+        if expected is not None and [*wished] == marks and _alike(expected, service):
+            return _Seen(expected, wished)
+        seen = self._seen.get(service.key)
+        known = wished if seen is None else {**wished, **seen.marks}
+        missing = [data for data, mark in zip(dump, marks, strict=True) if mark not in known]
+        found = iter(await self._decoded(service, missing))
+        now = {mark: known[mark] if mark in known else next(found) for mark in marks}
+        return _Seen(_entry(service, [*now.values()]), now)
+
+    def _marks(self, dump: Sequence[bytes]) -> list[Mark] | None:
+        """None where the kernel's layout is unknown."""
+        layout = self._decoder.layout(dump[0]) if dump else None
+        return None if layout is None else layout.marks(dump)
+
+    def _wished(
+        self, expected: ServiceEntry | None, dump: Sequence[bytes]
+    ) -> dict[Mark, Destination]:
+        """What is expected by its marks, in the order of a dump."""
+        layout = self._decoder.layout(dump[0])
+        if expected is None or layout is None:
+            return {}
+        destinations = [*expected.destinations.values()][::-1]
+        return dict(zip(layout.expected(destinations), destinations, strict=True))
+
+    async def _decoded(self, service: VirtualService, dump: Sequence[bytes]) -> list[Destination]:
+        found: list[Destination] = []
+        for start in range(0, len(dump), SLICE):
+            part = dump[start : start + SLICE]
+            found += (self._decoder.decode(data, service.key.family)[0] for data in part)
+            if len(part) == SLICE:
+                await asyncio.sleep(0)
+        return found
+
+
+def _entry(service: VirtualService, dump: Sequence[Destination]) -> ServiceEntry:
+    """The kernel puts a new destination in front and dumps from there."""
+    return ServiceEntry(service, {d.key: d for d in reversed(dump)})
+
+
+def _alike(entry: ServiceEntry, service: VirtualService) -> bool:
+    """Whether the kernel's service is that of the entry, but for what has no effect."""
+    return entry.service == service or normal_service(entry.service) == normal_service(service)
