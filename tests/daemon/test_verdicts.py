@@ -31,7 +31,7 @@ async def test_a_thousand_refusals_are_heard_in_a_few_takings() -> None:
         if sum(count for _, count in takings) == COUNT:
             done.set()
 
-    verdicts = Verdicts(feed)
+    verdicts = Verdicts(feed, lambda check, reason: False)
     verdicts.follow(checks, ())
     try:
         async with asyncio.timeout(60):
