@@ -17,7 +17,7 @@ from datetime import datetime
 from pathlib import Path
 
 from lvsd.control.client import request
-from tests.bench.daemons import Job, Keepalived, Lvsd, library
+from tests.bench.daemons import Job, Keepalived, Lvsd, family, library
 from tests.lab.director import Director
 from tests.lab.topology import Topology
 
@@ -134,6 +134,12 @@ class CrowdLvsd(Lvsd):
         judged = ((line[1], line[2] == "down") for line in _JUDGED.finditer(log))
         yield from sorted(told + [(_unix(stamp), 1 if down else -1) for stamp, down in judged])
 
+    def weighed(self, weight: int) -> float:
+        """When the table was told that the first real server has this weight, else infinite."""
+        line = rf"^(\S+Z) info table_changed step=\"[^\"]* -r {FIRST} -g -w {weight}\"$"
+        found = re.search(line, self.log(), re.MULTILINE)
+        return _unix(found[1]) if found else float("inf")
+
     def reload(self, crowd: Crowd) -> None:
         """Take another configuration; returns when it is in force."""
         self.director.config.write_text(lvsd_conf(crowd))
@@ -169,6 +175,10 @@ class CrowdKeepalived(Keepalived):
             yield at, -1 if weight > 0 else 1
             yield at, 0
 
+    def weighed(self, weight: int) -> float:
+        """As of CrowdLvsd; `weight` is no other real server's."""
+        return min((at for at, now in self._noted() if now == weight), default=float("inf"))
+
     def _noted(self) -> Iterator[tuple[float, int]]:
         text = self.notes.read_text() if self.notes.exists() else ""
         for line in text[: text.rfind("\n") + 1].splitlines():
@@ -180,6 +190,31 @@ class CrowdKeepalived(Keepalived):
         self.config.write_text(keepalived_conf(crowd))
         assert self.process is not None
         self.process.send(signal.SIGHUP)
+
+
+class Ldirectord:
+    """ldirectord of the lab's tree on dirA; only on a kernel with IPVS."""
+
+    name = "ldirectord"
+
+    def __init__(self, lab: Topology, crowd: Crowd) -> None:
+        self.lab, self.crowd = lab, crowd
+        self.config = lab.folder / "ldirectord.cf"
+        self.config.write_text(lvsd_conf(crowd))
+
+    def start(self) -> None:
+        self.process = self.lab.spawn_peer("dirA", ["ldirectord", self.config, "start"])
+
+    def pids(self) -> list[int]:
+        """Every process of it."""
+        return family(self.process.pid)
+
+    def log(self) -> str:
+        return self.process.text()
+
+    def kill_everything(self) -> None:
+        """It is killed with its whole group."""
+        self.process.kill()
 
 
 CrowdDaemon = CrowdLvsd | CrowdKeepalived

@@ -12,11 +12,11 @@ import time
 from collections import defaultdict
 from statistics import median
 
-from tests.bench.crowd import Crowd, CrowdLvsd, lvsd_conf
-from tests.bench.daemons import cpu_seconds, family
+from tests.bench.crowd import Crowd, CrowdLvsd, Ldirectord
+from tests.bench.daemons import cpu_seconds
 from tests.bench.figures import Table, number, ratio, sample
 from tests.bench.watch import Host, host, yes
-from tests.lab.topology import Topology, wait_until
+from tests.lab.topology import wait_until
 
 REALS = 200
 #: Reals are asked over and over, with this many seconds between two passes.
@@ -24,31 +24,6 @@ CROWD = Crowd(REALS, REALS, 1)
 AIM = 0.1
 #: Seconds that ldirectord has for its start, a program for each real server, and two passes.
 PATIENCE = 600.0
-
-
-class Ldirectord:
-    """The lab's ldirectord on dirA."""
-
-    name = "ldirectord"
-
-    def __init__(self, lab: Topology, crowd: Crowd) -> None:
-        self.lab = lab
-        self.config = lab.folder / "ldirectord.cf"
-        self.config.write_text(lvsd_conf(crowd))
-
-    def start(self) -> None:
-        self.process = self.lab.spawn_peer("dirA", ["ldirectord", self.config, "start"])
-
-    def pids(self) -> list[int]:
-        """Every process of it."""
-        return family(self.process.pid)
-
-    def log(self) -> str:
-        return self.process.text()
-
-    def kill_everything(self) -> None:
-        """It is killed with its whole group."""
-        self.process.kill()
 
 
 def window(here: Host, daemon: CrowdLvsd | Ldirectord, seconds: float) -> tuple[float, float]:

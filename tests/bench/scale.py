@@ -23,7 +23,6 @@ from tests.bench.crowd import (
     CrowdLvsd,
     out,
     reweighted,
-    told,
 )
 from tests.bench.daemons import compiler, cpu_seconds, memory, stub_note
 from tests.bench.figures import Table, number, percentile, sample
@@ -88,10 +87,10 @@ def steady(here: Arrivals, daemon: CrowdDaemon, asked: Crowd, seconds: float) ->
 
 def reload(daemon: CrowdDaemon, asked: Crowd) -> float:
     """Seconds from the wish to reload, with one weight changed, until the table was told."""
-    since = time.time()
-    daemon.reload(reweighted(asked, asked.weight + 1))
-    wait_until(lambda: told(daemon, 1, since) < float("inf"), PATIENCE, "the new weight", 0.1)
-    return told(daemon, 1, since) - since
+    weight, since = asked.weight + 1, time.time()
+    daemon.reload(reweighted(asked, weight))
+    wait_until(lambda: daemon.weighed(weight) < float("inf"), PATIENCE, "the new weight", 0.1)
+    return daemon.weighed(weight) - since
 
 
 def levelled(daemon: CrowdDaemon, level: int, since: float) -> float:

@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import median
 
-from tests.bench.crowd import Crowd, CrowdDaemon, CrowdKeepalived, CrowdLvsd, told
+from tests.bench.crowd import Crowd, CrowdDaemon, CrowdKeepalived, CrowdLvsd, Ldirectord, told
 from tests.bench.daemons import compiler, stub_note
 from tests.bench.farm import PAGE, answer, layout
 from tests.bench.figures import Table, number, ratio, sample
@@ -81,7 +81,7 @@ def host() -> Iterator[Host]:
         yield Host(lab, mmap.mmap(-1, 8), {})
 
 
-def settle(here: Host, daemon: CrowdDaemon, crowd: Crowd) -> None:
+def settle(here: Host, daemon: CrowdDaemon | Ldirectord, crowd: Crowd) -> None:
     """Wait until everything was checked, and lvsd's watch connections stand."""
     wanted = crowd.reals + crowd.single
 
@@ -99,9 +99,13 @@ def settle(here: Host, daemon: CrowdDaemon, crowd: Crowd) -> None:
 
 
 def life(
-    here: Host, daemon: CrowdDaemon, moments: random.Random, reached: Callable[..., float]
+    here: Host,
+    daemon: CrowdDaemon | Ldirectord,
+    moments: random.Random,
+    reached: Callable[[str, float], float],
+    names: Sequence[str] = (ONE, ALL),
 ) -> Iterator[tuple[str, float]]:
-    """Kill both processes under one daemon: (which, seconds until the table was told of all).
+    """Kill the processes under one daemon: (which, seconds until the table was told of all).
 
     `reached(name, since)` is when that was, infinite until then.
     """
@@ -109,7 +113,7 @@ def life(
     daemon.start()
     try:
         settle(here, daemon, daemon.crowd)
-        for name in (ONE, ALL):
+        for name in names:
             time.sleep(moments.random() * INTERVAL)
             since = here.kill(name)
             wait_until(lambda n=name, s=since: reached(n, s) < float("inf"), 120, name, 0.1)
