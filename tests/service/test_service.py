@@ -69,11 +69,16 @@ def main_pid() -> int:
     return int(shown("MainPID"))
 
 
+def processes() -> list[int]:
+    """Those of the unit."""
+    group = Path("/sys/fs/cgroup", shown("ControlGroup").lstrip("/"), "cgroup.procs")
+    return [int(pid) for pid in group.read_text().split()]
+
+
 def family() -> dict[str, int]:
     """The processes of the unit by name; main is `main`."""
-    group = Path("/sys/fs/cgroup", shown("ControlGroup").lstrip("/"), "cgroup.procs")
     named = {}
-    for pid in map(int, group.read_text().split()):
+    for pid in processes():
         name = Path(f"/proc/{pid}/comm").read_text().strip()
         if pid == main_pid():
             name = "main"
@@ -110,6 +115,8 @@ def installed() -> Iterator[None]:
     """The unit, a configuration, an interface and a real server."""
     shutil.copytree(ROOT / "lvsd", PROGRAM / "lvsd")
     shutil.copy(ROOT / "systemd/lvsd.service", "/etc/systemd/system/lvsd.service")
+    # The virtual machine's own is mounted there, and users are made by renaming a new one over it.
+    run("umount", "/etc/shadow", check=False)
     run("systemd-sysusers", ROOT / "systemd/lvsd.sysusers")
     DROP_INS.mkdir(parents=True)
     (DROP_INS / "place.conf").write_text(PLACE)
@@ -173,6 +180,22 @@ def test_the_sandbox_leaves_what_is_needed_and_no_more(service: None) -> None:
     socket = Path("/run/lvsd/lvsd.sock").stat()
     assert oct(socket.st_mode & 0o777) == "0o660"
     assert run("getent", "group", str(socket.st_gid)).startswith("lvsd:")
+
+
+def test_a_check_worker_works_without_privileges(service: None) -> None:
+    other = CONFIG.replace('receive="rs1"', 'receive="rs2"')
+    Path("/etc/lvsd/lvsd.conf").write_text(f"checkers=1\n{other}")
+
+    run("systemctl", "reload", "lvsd")
+
+    wait(lambda: "-r 127.0.0.1:8080 -m -w 0" in table(), 20, "the worker's verdict")
+    user = int(run("id", "--user", "lvsd-check"))
+    (worker,) = [pid for pid in processes() if Path(f"/proc/{pid}").stat().st_uid == user]
+    status = Path(f"/proc/{worker}/status").read_text()
+    assert re.search(r"CapPrm:\s+0+\n", status)
+    Path("/etc/lvsd/lvsd.conf").write_text(CONFIG)
+    run("systemctl", "reload", "lvsd")
+    wait(lambda: worker not in processes() and served(), 20, "all as before")
 
 
 def test_a_reload_is_over_when_systemctl_returns(service: None) -> None:
