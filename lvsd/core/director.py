@@ -161,16 +161,6 @@ def watched(config: Config) -> tuple[Check, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def quiet(director: Director, check: Check, reason: str) -> bool:
-    """Whether one more pass of `check` for this `reason` would change nothing anywhere.
-
-    So it stays until the check fails or says something else, or a configuration comes.
-    """
-    fed = director.fanout.get(check, ())
-    known = (director.pools[key.virtual].health[key.real] for key in fed)
-    return all(health.at_rest and health.reason == reason for health in known)
-
-
 def tracked(director: Director) -> dict[str, bool]:
     """Each judged virtual by name: does it have its quorum? What `track=virtual` follows."""
     return {

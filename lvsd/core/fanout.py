@@ -7,9 +7,13 @@ touched, so that the work is that of what has changed.
 from __future__ import annotations
 
 from collections.abc import Mapping, Set
+from typing import TYPE_CHECKING
 
 from .happenings import RealKey
 from .model import Check, Config
+
+if TYPE_CHECKING:
+    from .director import Director
 
 Fanout = Mapping[Check, tuple[RealKey, ...]]
 
@@ -43,3 +47,17 @@ def followed(fanout: Fanout, old: Config, new: Config) -> dict[Check, tuple[Real
             for real in virtual.reals:
                 asking.setdefault(real.check, []).append(RealKey(virtual.key, real.key))
     return made | {check: (*made.get(check, ()), *added) for check, added in asking.items()}
+
+
+def quiet(director: Director, check: Check, reason: str) -> bool:
+    """Whether one more pass of `check` for this `reason` would change nothing, and nobody notes it.
+
+    So it stays until the check fails or says something else, or a configuration comes.
+    """
+    fed = [(director.pools[key.virtual], key.real) for key in director.fanout.get(check, ())]
+    return all(
+        not pool.virtual.actions.monitorfile
+        and pool.health[real].at_rest
+        and pool.health[real].reason == reason
+        for pool, real in fed
+    )

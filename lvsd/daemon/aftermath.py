@@ -48,7 +48,6 @@ class Aftermath:
     """Tells, mails and runs. `moment` says what the daemon is doing now.
 
     `judged` is set once every real server has been judged, and stays so: no reload is a start.
-    `monitored`: every single check result is wanted, for monitor files.
     """
 
     def __init__(self, moment: Callable[[], Moment]) -> None:
@@ -59,12 +58,12 @@ class Aftermath:
         self._monitor = MonitorFiles()
         self._outages: dict[RealKey, _Outage] = {}
         self._timer: asyncio.TimerHandle | None = None
-        self.judged = self.monitored = False
+        self.judged = self._monitored = False
         self._signal = ""
 
     def follow(self, old: Config, new: Config) -> None:
         """A configuration came into force."""
-        self.monitored = any(virtual.actions.monitorfile for virtual in new.virtuals)
+        self._monitored = any(virtual.actions.monitorfile for virtual in new.virtuals)
         self._monitor.forget()
         known = {virtual.key: virtual for virtual in new.virtuals}
         self._outages = dict(self._lasting(known))
@@ -102,7 +101,7 @@ class Aftermath:
 
     def checked(self, event: Event, director: Director) -> None:
         """Note check results for monitor files; `director` is the state they came to."""
-        if self.monitored and isinstance(event, ChecksFinished):
+        if self._monitored and isinstance(event, ChecksFinished):
             self._monitor.checked(event.results, director)
 
     def callback(self, argv: tuple[str, ...], path: str) -> None:

@@ -24,7 +24,8 @@ from typing import Any
 from lvsd import log
 from lvsd.control.history import History
 from lvsd.control.server import ControlServer, serve
-from lvsd.core.director import Director, desired, next_deadline, quiet, step
+from lvsd.core.director import Director, desired, next_deadline, step
+from lvsd.core.fanout import quiet
 from lvsd.core.happenings import (
     ConfigLoaded,
     DeadlineReached,
@@ -88,22 +89,17 @@ class Child:
     """The director process. `run` returns its exit status."""
 
     def __init__(self, options: Options, parent: Parent) -> None:
-        self.options, self.parent = options, parent
-        self.director = Director()
+        self.options, self.parent, self.director = options, parent, Director()
         self.applier: Applier | None = None
         self.settings: Settings | None = None
         self.routers: list[RouterStatus] = []
-        self.info = ("", 0)
         self._loop = asyncio.get_running_loop()
         self.history = History(f"{os.getpid()}-{time.time():.3f}")
         log.observe(self.history.record)
         self.routers_told: asyncio.Future[None] = self._loop.create_future()
         self.store = Store(options.state_dir, options.runtime_dir, options.since)
         self._notifier, self.aftermath = Notifier(), Aftermath(self._moment)
-        self.verdicts = Verdicts(
-            self.feed,
-            lambda check, why: not self.aftermath.monitored and quiet(self.director, check, why),
-        )
+        self.verdicts = Verdicts(self.feed, lambda check, why: quiet(self.director, check, why))
         self.maintenance = MaintenanceFolder(lambda files: self.feed(Maintenance(files)))
         self.keeper, self.report = Keeper(self), Report(parent)
         self.tracker, self.lookout = Tracker(self.tell_main), Lookout(self.tell_main)
@@ -114,7 +110,7 @@ class Child:
         self._timer: asyncio.TimerHandle | None = None
         self._done: asyncio.Future[int] = self._loop.create_future()
         self._wish_timer: asyncio.TimerHandle | None = None
-        self._stopping, self._wished_at = False, 0.0
+        self.info, self._stopping, self._wished_at = ("", 0), False, 0.0
 
     async def run(self) -> int:
         """Serve until main says Stop (0), is gone, or the configuration is refused (1)."""

@@ -16,11 +16,11 @@ from lvsd.core.director import (
     desired,
     find_reals,
     next_deadline,
-    quiet,
     step,
     tracked,
     watched,
 )
+from lvsd.core.fanout import quiet
 from lvsd.core.happenings import (
     AllJudged,
     CheckFinished,
@@ -47,6 +47,7 @@ from lvsd.core.happenings import (
 )
 from lvsd.core.health import Status
 from lvsd.core.model import (
+    Actions,
     CheckKind,
     Config,
     Family,
@@ -476,6 +477,14 @@ def test_a_pass_is_quiet_when_it_would_change_nothing() -> None:
     assert not quiet(both, check, "refused")
     both, _ = step(both, CheckFinished(check, True, "fine"), 5.0)
     assert quiet(both, check, "fine")  # one failure of two was forgotten, and the other came back
+
+
+def test_no_pass_is_quiet_that_a_monitor_file_notes() -> None:
+    noted = virtual(real(4), actions=Actions(monitorfile="/var/log/it"))
+    director, _ = step(Director(), ConfigLoaded(config(noted)), 0.0)
+    check = noted.reals[0].check
+    director, _ = step(director, CheckFinished(check, True, "fine"), 1.0)
+    assert not quiet(director, check, "fine")
 
 
 @given(st.lists(st.tuples(st.integers(0, 1), st.booleans(), st.sampled_from("ab")), max_size=30))

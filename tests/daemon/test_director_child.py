@@ -13,6 +13,7 @@ import pytest
 from lvsd.daemon.messages import (
     Command,
     CommandDone,
+    Notice,
     Ready,
     Refused,
     Reload,
@@ -174,7 +175,7 @@ async def test_a_reload_without_a_change_writes_nothing(tmp_path: Path, web: Web
         code, answer = await c.ask("POST", "/v1/reload")
         assert (code, answer["ok"], answer["changes"]) == (200, True, [])
         assert (await c.status())["table"]["writes"] == writes
-        assert not [m for m in c.said[said:] if not isinstance(m, StatusRequest)]
+        assert not [m for m in c.said[said:] if not isinstance(m, StatusRequest | Notice)]
 
 
 async def test_a_reload_follows_the_file_and_says_what_changed(tmp_path: Path, web: Web) -> None:
