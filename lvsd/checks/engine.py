@@ -34,7 +34,7 @@ from lvsd.core.model import Check
 #: Starts per tick, and the shortest time between two ticks in seconds, without and with a backlog:
 #: what starts together is answered at about the same time, and a turn of the loop serves it all.
 #: A turn that finds the processor's caches cold costs several times as much as its checks do, so
-#: a start may be that little late.
+#: a start may be that little late: until STARTS have gathered, or TICK has passed.
 STARTS = 64
 TICK = 0.05
 HURRY = 0.001
@@ -132,6 +132,7 @@ class Engine:
         self._deadlines: list[tuple[float, int, _Run]] = []
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
+        self._pause = TICK
         self._closed = False
         files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         if files == resource.RLIM_INFINITY:
@@ -154,6 +155,8 @@ class Engine:
             if check not in self._schedule:
                 asked = question(check)
                 self._questions[self._schedule.add(check, now)] = asked
+        rate = sum(1 / check.interval for check in wanted)
+        self._pause = min(TICK, STARTS / rate) if rate else TICK
         self._watches.follow(watched)
         self._arm(now)
 
@@ -215,7 +218,7 @@ class Engine:
 
     def _tick(self) -> None:
         self._timer, self._timer_at = None, math.inf
-        pause, due = TICK, deque[Entry]()
+        pause, due = self._pause, deque[Entry]()
         try:
             self._expire()
             now = self.loop.time()
@@ -261,7 +264,7 @@ class Engine:
             else:
                 self.settle(run, Failed(run.probe.expired()))
 
-    def _arm(self, now: float, pause: float = TICK) -> None:
+    def _arm(self, now: float, pause: float | None = None) -> None:
         """Set the timer for the next start (if there is room for one) or the next deadline."""
         if self._closed:
             return
@@ -275,7 +278,7 @@ class Engine:
                 when = start
         if when is None:
             return
-        when = max(when, now + pause)
+        when = max(when, now + (self._pause if pause is None else pause))
         if self._timer is not None:
             if self._timer_at <= when:
                 return

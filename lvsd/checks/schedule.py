@@ -5,9 +5,10 @@ so intervals do not drift. A check never overlaps itself; one that took longer t
 starts again when it ends (the detection time promised for N failures allows no pause there).
 
 The first round is quick, spread over min(interval, 1 s), so that every real is judged soon. The
-second follows after a quarter to a whole interval, by check, which spreads the load from then on.
-The spread is a hash of the check: the same after every restart. After a stall longer than the
-interval everything is overdue at once; then the next round is spread in the same way.
+second follows after a quarter to a whole interval, by check, and not before the end of the first,
+which spreads the load from then on. The spread is a hash of the check: the same after every
+restart. After a stall longer than the interval everything is overdue at once; then the next round
+is spread in the same way.
 
 News of a target (see `watch`) makes its checks start at once, if the last verdict says otherwise:
 one that has failed already fails again in its time only, for failures in a row count.
@@ -143,7 +144,7 @@ class Schedule:
 
     def finished(self, entry: Entry, now: float, passed: bool) -> None:
         """The check was answered: plan the next start."""
-        entry.passed = passed
+        first, entry.passed = entry.passed is None, passed
         entry.hastened = entry.news is not None and entry.news is not passed
         entry.news = None
         interval = entry.check.interval
@@ -151,7 +152,10 @@ class Schedule:
         if entry.spread:
             stalled = entry.started_at - entry.planned_at > interval
             base = entry.started_at if stalled else entry.planned_at
-            next_at = base + interval * (0.25 + 0.75 * entry.phase)
+            least = interval / 4
+            if first and not stalled:  # later than all of the first round
+                least = max(least, FIRST_ROUND)
+            next_at = base + least + (interval - least) * entry.phase
         entry.spread = False
         if entry.again or entry.hastened or next_at < now:
             next_at = now

@@ -1,8 +1,9 @@
 """The configuration language: text in, `lvsd.core.model.Config` out.
 
 `syntax` makes statements of bytes, `document` makes sections of files, `services` and `routers`
-make the nouns of the model of sections, `load` puts them together. `table` holds every directive.
-`original` tells what ldirectord would do with the same file.
+make the nouns of the model of sections, `load` puts them together. `recall` knows again what has
+not changed since the last reading. `table` holds every directive. `original` tells what ldirectord
+would do with the same file.
 """
 
 from lvsd.config.diagnostics import ConfigError, Diagnostic

@@ -43,7 +43,8 @@ class Pool:
     """One Virtual with the state of its reals, and the kernel entry that follows from it.
 
     `admin` holds only reals that are not enabled. `fallback_in` says whether the fallback is in
-    the table, `judged` whether every real has had its first result.
+    the table, `judged` whether every real has had its first result. `live` is the sum of the
+    effective weights, `unjudged` a number of reals, `reals` finds them by key.
     """
 
     virtual: Virtual
@@ -51,8 +52,14 @@ class Pool:
     admin: Mapping[DestinationKey, Admin]
     up: bool
     fallback_in: bool
-    judged: bool
+    live: int
+    unjudged: int
     entry: ServiceEntry
+    reals: Mapping[DestinationKey, RealServer]
+
+    @property
+    def judged(self) -> bool:
+        return not self.unjudged
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +126,7 @@ def examine(pool: Pool, findings: Iterable[Finding], now: float) -> Pool:
             changed[finding.real] = new
     if not changed:
         return pool
-    health = {**pool.health, **changed}
-    return _settle(pool.virtual, health, pool.admin, pool.up, pool.fallback_in, pool)
+    return _revised(pool, changed)
 
 
 def administer(pool: Pool, words: Mapping[DestinationKey, Admin]) -> Pool:
@@ -171,19 +177,47 @@ def _settle(
     fallback_in: bool,
     before: Pool | None,
 ) -> Pool:
+    """The pool that follows, all of it worked out."""
     live = sum(
         effective_weight(real, health[real.key], _word(admin, real.key)) for real in virtual.reals
     )
+    unjudged = sum(not h.judged for h in health.values())
     up = quorate(virtual, live, was_up)
-    judged = all(h.judged for h in health.values())
-    if virtual.fallback is None:
-        fallback_in = False
-    elif judged:
-        fallback_in = not up
+    fallback_in = _fallback_in(virtual, up, unjudged, fallback_in)
     entry = ServiceEntry(virtual.service, _destinations(virtual, health, admin, fallback_in))
     if before is not None and before.entry == entry:
         entry = before.entry  # identity tells the applier that there is nothing to do
-    return Pool(virtual, health, admin, up, fallback_in, judged, entry)
+    reals = {real.key: real for real in virtual.reals}
+    return Pool(virtual, health, admin, up, fallback_in, live, unjudged, entry, reals)
+
+
+def _revised(pool: Pool, changed: Mapping[DestinationKey, Health]) -> Pool:
+    """The pool after changes of health: the same as `_settle` says, by work on these reals only."""
+    virtual, live, unjudged = pool.virtual, pool.live, pool.unjudged
+    health = {**pool.health, **changed}
+    wanted: dict[DestinationKey, Destination | None] = {}
+    for key, new in changed.items():
+        real, old, word = pool.reals[key], pool.health[key], _word(pool.admin, key)
+        weight = effective_weight(real, new, word)
+        live += weight - effective_weight(real, old, word)
+        unjudged += old.judged - new.judged
+        there = _present(new, word, virtual.quiescent)
+        wanted[key] = _destination(real, weight) if there else None
+    up = quorate(virtual, live, pool.up)
+    fallback_in = _fallback_in(virtual, up, unjudged, pool.fallback_in)
+    if fallback_in or pool.fallback_in or len(pool.reals) < len(virtual.reals):
+        return _settle(virtual, health, pool.admin, pool.up, pool.fallback_in, pool)
+    held, entry = pool.entry.destinations, pool.entry
+    if any(held.get(key) != destination for key, destination in wanted.items()):
+        known = {**held, **wanted}.items()
+        entry = ServiceEntry(virtual.service, {key: d for key, d in known if d is not None})
+    return Pool(virtual, health, pool.admin, up, False, live, unjudged, entry, pool.reals)
+
+
+def _fallback_in(virtual: Virtual, up: bool, unjudged: int, was_in: bool) -> bool:
+    if virtual.fallback is None:
+        return False
+    return was_in if unjudged else not up
 
 
 def _destinations(

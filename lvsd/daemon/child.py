@@ -12,12 +12,12 @@ import asyncio
 import contextlib
 import os
 import socket
-import subprocess
 import sys
 from collections.abc import Sequence
 from typing import Protocol
 
 from lvsd.daemon import messages
+from lvsd.daemon.launch import Launched, launch
 from lvsd.daemon.messages import Message, Ping, Pong, Stop, Stopped
 from lvsd.daemon.options import RunOptions
 
@@ -55,7 +55,7 @@ class Child:
         self._argv = child_argv(options, since)
         self._listen_fd = listen_fd
         self._parent = parent
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Launched | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._stopping = False
         self._stopped = asyncio.Event()
@@ -109,7 +109,7 @@ class Child:
 
     def kill(self) -> None:
         """End it now."""
-        if self._process is not None and self._process.poll() is None:
+        if self._process is not None:
             self._process.kill()
 
     async def _live(self) -> str:
@@ -153,13 +153,11 @@ class Child:
             self._unanswered += 1
             self.send(Ping(serial))
 
-    def _spawn(self, ipc_fd: int) -> subprocess.Popen[bytes]:
+    def _spawn(self, ipc_fd: int) -> Launched:
         argv = [*self._argv]
         argv[self._argv.index("--ipc") + 1] = str(ipc_fd)
         argv[self._argv.index("--listen") + 1] = str(self._listen_fd)
-        return subprocess.Popen(
-            argv, stdin=subprocess.DEVNULL, pass_fds=(ipc_fd, self._listen_fd), env=os.environ
-        )
+        return Launched(launch(argv, {fd: fd for fd in (ipc_fd, self._listen_fd)}))
 
     async def _reap(self) -> None:
         """Make sure that it is dead, and take its exit status without blocking."""
@@ -178,9 +176,9 @@ class Child:
             await _exited(process, _WAIT_AFTER_KILL)
 
 
-async def _exited(process: subprocess.Popen[bytes], timeout: float) -> bool:
+async def _exited(process: Launched, timeout: float) -> bool:
     """Wait for the exit and collect the status; whether it came within `timeout` seconds."""
-    if process.poll() is not None:  # collected already: its id may be somebody else's by now
+    if process.poll():  # collected already: its id may be somebody else's by now
         return True
     loop = asyncio.get_running_loop()
     gone = asyncio.Event()
@@ -194,7 +192,7 @@ async def _exited(process: subprocess.Popen[bytes], timeout: float) -> bool:
     finally:
         loop.remove_reader(pidfd)
         os.close(pidfd)
-    return process.poll() is not None
+    return process.poll()
 
 
 def child_argv(options: RunOptions, since: float) -> Sequence[str]:

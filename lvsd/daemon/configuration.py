@@ -15,11 +15,12 @@ An error of the reader itself is a refusal like others, told with its traceback.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import hashlib
 import os
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -52,7 +53,7 @@ class Configuration:
         self.watch = Watch(self._sources, self._changed_on_disk, self._vanished)
         self._child = child
         self._lock = asyncio.Lock()
-        self._recall = language.Recall()
+        self._recall, self._reading = language.Recall(), asyncio.Lock()
         self._noticed = ""  # what the files held when a change was noticed last
 
     async def read(self, path: str = "") -> tuple[Config | None, list[str]]:
@@ -60,9 +61,11 @@ class Configuration:
         options = self._child.options
         path = path or options.config
         try:
-            loaded = await asyncio.to_thread(
-                language.load, path, node=options.node or None, recall=self._recall
-            )
+            async with self._reading:  # what is remembered is for one reader at a time
+                with _uncollected():
+                    loaded = await asyncio.to_thread(
+                        language.load, path, node=options.node or None, recall=self._recall
+                    )
         except language.ConfigError as error:
             return None, [str(diagnostic) for diagnostic in error.errors]
         except Exception as error:  # whatever it is, the configuration in force must stay
@@ -147,6 +150,12 @@ class Configuration:
 
     async def follow(self, config: Config, lines: Collection[str] = ()) -> None:
         """A good configuration comes into force; `lines` say what it changes."""
+        with _uncollected():
+            await self._follow(config, lines)
+            gc.collect()
+            gc.freeze()  # a farm is thousands of objects that never become garbage
+
+    async def _follow(self, config: Config, lines: Collection[str]) -> None:
         child, old = self._child, self._child.director.config
         self._log_to(config)
         child.aftermath.follow(old, config)
@@ -172,8 +181,6 @@ class Configuration:
         await child.store.save_last_good(text, running)
         await child.keeper.save_drains()
         child.tell_main()
-        gc.collect()
-        gc.freeze()  # a farm is thousands of objects that never become garbage
 
     async def _adopt(self, config: Config) -> None:
         applier = self._child.applier
@@ -228,6 +235,20 @@ class Configuration:
 
     def _vanished(self, path: str) -> None:
         self._refuse([f"{path}:1:1: error: the file is gone; the configuration in force stays"])
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """The garbage collector waits.
+
+    It would look through a growing farm again and again, a third of the time a large one takes, to
+    find nothing: what is left over from reading goes by its reference counts.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def _content(paths: Collection[str]) -> str:

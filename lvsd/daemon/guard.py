@@ -25,6 +25,7 @@ from dataclasses import astuple
 from typing import Any, NoReturn
 
 from lvsd.daemon.farewell import Packet, Remain, Ward, clear, hand_over
+from lvsd.daemon.launch import launch
 from lvsd.linux.precedence import be_real_time
 
 #: What a manager, a terminal or a watchdog (the unit's WatchdogSignal) sends to the whole group:
@@ -98,10 +99,8 @@ class Guard:
         ours, theirs = _pair()
         argv = [sys.executable, "-m", "lvsd.daemon.guard", str(_DESCRIPTOR)]
         with theirs:
-            # A duplicate is inherited where the original is closed.
-            actions = [(os.POSIX_SPAWN_DUP2, theirs.fileno(), _DESCRIPTOR)]
             try:
-                pid = os.posix_spawn(sys.executable, argv, os.environ, file_actions=actions)
+                pid = launch(argv, {_DESCRIPTOR: theirs.fileno()})
             except OSError:
                 ours.close()
                 raise

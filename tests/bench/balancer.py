@@ -50,7 +50,7 @@ def measure(table: Table, changed: Table) -> dict[str, float]:
         finally:
             process.terminate()
             process.wait(PATIENCE)
-    return {"apply": load, "weight": reload}
+    return {"apply": load, "reload": reload}
 
 
 def seen(wanted: Callable[[bytes], bool], what: str) -> float:

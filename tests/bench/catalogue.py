@@ -5,7 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from tests.bench import checks, detection, failover, fuzz, lateness, memory, table
+from tests.bench import (
+    checks,
+    detection,
+    failover,
+    fuzz,
+    growth,
+    lateness,
+    memory,
+    passes,
+    reload,
+    scale,
+    table,
+    watch,
+    watch_kernel,
+)
 from tests.bench.figures import Table
 
 
@@ -26,12 +40,19 @@ class Bench:
 
 
 BENCHES = (
-    Bench("table", table.run, {"reps": 3}, ipvs=True),
+    Bench("watch", watch.run, {"reps": 3}),
+    Bench("watch-kernel", watch_kernel.run, {"reps": 3}, ipvs=True),
     Bench("checks", checks.run, {"reps": 3, "seconds": 10}),
-    Bench("lateness", lateness.run, {"reps": 2, "seconds": 10}, (0.1, 0.01)),
+    Bench("passes", passes.run, {"reps": 2, "seconds": 20}, ipvs=True),
+    Bench("scale", scale.run, {"reps": 1, "seconds": 20}),
+    Bench("lateness", lateness.run, {"reps": 2, "seconds": 10}, (0.1,)),
+    Bench("table", table.run, {"reps": 3}, ipvs=True),
+    Bench("reload", reload.run, {"reps": 3}),
     Bench("memory", memory.run, {"reps": 2}),
     Bench("detection", detection.run, {"reps": 5}, ipvs=True, long=True),
     Bench("failover", failover.run, {"reps": 20, "lanes": 5}, (1.0, 0.1, 0.01), long=True),
+    Bench("flaps", lateness.run_long, {"minutes": 10}, long=True),
+    Bench("growth", growth.run, {"reps": 1, "seconds": 10}, long=True),
     Bench("fuzz", fuzz.run, {"inputs": 1_000_000}, long=True),
 )
 

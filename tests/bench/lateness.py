@@ -8,15 +8,18 @@ daemon at the same time and counts what a backup takes for the death of a living
 
 from __future__ import annotations
 
+import re
+import socket
 import sys
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from pathlib import Path
 
-from lvsd.control.client import stream
+from lvsd.control.client import request, stream
 from tests.bench.daemons import (
     DAEMONS,
     REAL_TIME_NOTE,
@@ -26,13 +29,14 @@ from tests.bench.daemons import (
     Keepalived,
     Lvsd,
     checkers,
+    lvsd_conf,
     stub_note,
 )
 from tests.bench.farm import Farm, farm
 from tests.bench.figures import Table, load, number, percentile
 from tests.bench.observer import Observer
 from tests.bench.pair import Pair
-from tests.lab.topology import wait_until
+from tests.lab.topology import Topology, wait_until
 
 #: Seconds by which lvsd may be behind keepalived at the 99th and 99.9th percentile.
 ALLOWED = 0.001
@@ -79,6 +83,31 @@ def dump(daemon: Daemon, job: Job, until: float) -> int:
     return number
 
 
+def hang(daemon: Daemon, job: Job, until: float) -> int:
+    """Reloads of a configuration with a name that no name server answers for; how often."""
+    assert isinstance(daemon, Lvsd)
+    named = "virtual=10.79.1.1:80\n\treal=silent.example.test:80 gate\n\tchecktype=on\n"
+    daemon.director.config.write_text(lvsd_conf(job) + named)
+    number = 0
+    while time.monotonic() < until:
+        number += 1  # refused after the resolver's patience
+        request(str(daemon.director.socket), "POST", "/v1/reload", timeout=120)
+    return number
+
+
+@contextmanager
+def silence(lab: Topology) -> Iterator[None]:
+    """Name servers on dirA that hear and say nothing, at the addresses that programs here ask."""
+    found = re.findall(r"^nameserver ([\d.]+)", Path("/etc/resolv.conf").read_text(), re.MULTILINE)
+    servers = found or ["127.0.0.1"]
+    lab.ip("dirA", [f"addr add {one}/32 dev lo" for one in servers if not one.startswith("127.")])
+    with ExitStack() as held:
+        for one in servers:
+            server = lab.inside("dirA", socket.socket, socket.AF_INET, socket.SOCK_DGRAM)
+            held.enter_context(server).bind((one, 53))
+        yield
+
+
 def rows(advertint: float) -> list[Row]:
     """The rows of the table."""
     both = checkers()
@@ -88,8 +117,10 @@ def rows(advertint: float) -> list[Row]:
     return [
         Row("idle", idle, wait, DAEMONS),
         Row("5,000 checks/s, 10 % over TLS", busy, wait, both),
+        Row("the same by 2 workers", replace(busy, checkers=2), wait, (Lvsd,)),
         Row("reloads of 40,000 reals, one after the other", huge, reload, both),
         Row("status and metrics of 40,000 reals in a loop", huge, dump, (Lvsd,)),
+        Row("reloads that wait for a silent name server", idle, hang, (Lvsd,)),
     ]
 
 
@@ -131,7 +162,7 @@ def run(reps: int, seconds: float, advertint: float) -> list[Table]:
     todo = rows(advertint)
     found: dict[tuple[str, str], Seen] = defaultdict(lambda: Seen([], []))
     busy = load()
-    with farm() as inside:
+    with farm() as inside, silence(inside.lab):
         observer = Observer(inside.lab).start()
         for rep in range(reps):
             for row in todo:
@@ -166,8 +197,8 @@ def _measured(
             f"{size[0]} windows of {size[1]:g} s each, in turn; by how much a gap between two "
             "adverts exceeds the interval, by the kernel's timestamps at the switch.",
             "Director, farm and bench share the processors. `times`: dumps, or reloads, each of "
-            "which changes every weight (keepalived: one every 2 s). At a reload the process of "
-            "keepalived's that speaks VRRP reads the whole configuration itself.",
+            "which changes every weight (keepalived: one every 2 s) or asks for a name.",
+            "At a reload the process of keepalived's that speaks VRRP reads the whole file itself.",
             REAL_TIME_NOTE,
             stub_note(),
         ),

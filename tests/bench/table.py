@@ -9,6 +9,7 @@ from its start, or the signal, to the table being so. 100 real servers a service
 from __future__ import annotations
 
 import asyncio
+import gc
 import subprocess
 import sys
 import time
@@ -18,7 +19,10 @@ from dataclasses import replace
 from ipaddress import IPv4Address
 from statistics import median
 
-from lvsd.core.happenings import RealKey
+from lvsd import config
+from lvsd.core.changes import changes
+from lvsd.core.director import Director, desired, step
+from lvsd.core.happenings import ConfigLoaded, RealKey
 from lvsd.core.listing import rules
 from lvsd.core.model import (
     Destination,
@@ -42,7 +46,8 @@ NAMES = {
     "apply": "into an empty table; ipvsadm -R; load",
     "adopt": "adopt an identical one: read, find nothing to do; ipvsadm -Sn",
     "verify": "look at it again; ipvsadm -Sn",
-    "weight": "change one weight; ipvsadm -e; reload",
+    "weight": "change one weight; ipvsadm -e",
+    "reload": "the same by a reload, reading apart; reload",
 }
 #: Of 10,000 real servers: task, peer, and the ratio aimed at.
 TARGETS = (
@@ -50,12 +55,12 @@ TARGETS = (
     ("apply", "keepalived", 0.5),
     ("adopt", "ipvsadm", 1.0),
     ("verify", "ipvsadm", 1.0),
-    ("weight", "keepalived", 1.0),
+    ("reload", "keepalived", 1.0),
 )
 TOOLS = ("lvsd", "ipvsadm", "keepalived")
 
 
-def desired(reals: int) -> Table:
+def farm(reals: int) -> Table:
     """A table with so many real servers."""
     table = {}
     for number in range(-(-reals // GROUP)):
@@ -103,8 +108,40 @@ async def ours(wish: Table) -> dict[str, float]:
     ipvs = await Ipvs.open()  # a daemon that has just started
     todo = {"adopt": 0, "verify": 0, "weight": 1}
     took |= await tasks(ipvs, applier(ipvs, wish), wish, todo)
+    took["reload"] = await reload(ipvs, wish)
     ipvs.close()
     return took
+
+
+async def reload(ipvs: Ipvs, wish: Table) -> float:
+    """The seconds from two configurations that differ in a weight to the table of the second."""
+    recall = config.Recall()
+    old, new = (
+        config.loads(text(table), interfaces=(), recall=recall)
+        for table in (wish, with_weight(wish, 7))
+    )
+    director, _ = step(Director(), ConfigLoaded(old, {}), 0.0)
+    writer = applier(ipvs, wish)
+    writer.wish(desired(director).table)
+    await writer.round(inspect=True)
+    before, began = ipvs.writes, time.monotonic()
+    lines = changes(old, new)
+    director, _ = step(director, ConfigLoaded(new, {}), 1.0)
+    writer.wish(desired(director).table)
+    await writer.round(inspect=False)
+    took = time.monotonic() - began
+    if (len(lines), ipvs.writes - before, writer.settled) != (1, 1, True):
+        raise RuntimeError(f"reload: {lines}, {ipvs.writes - before} writes, {writer.errors}")
+    return took
+
+
+def text(table: Table) -> bytes:
+    """The table in lvsd's language, its real servers taken for healthy."""
+    lines = ["quiescent=yes"]
+    for key, entry in table.items():
+        lines += [f"virtual={key}", f"\tscheduler={entry.service.scheduler}", "\tchecktype=on"]
+        lines += (f"\treal={d.key} gate {d.weight}" for d in entry.destinations.values())
+    return "\n".join(lines).encode()
 
 
 async def tasks(
@@ -127,11 +164,11 @@ async def tasks(
 
 def theirs(wish: Table) -> dict[str, float]:
     """The same by ipvsadm; leaves the table filled."""
-    text = rules(wish)
+    restored = rules(wish)
     key = next(iter(wish))
     destination = next(iter(wish[key].destinations))
     todo: dict[str, Callable[[], float]] = {
-        "apply": lambda: ipvsadm("-R", text=text),
+        "apply": lambda: ipvsadm("-R", text=restored),
         "adopt": lambda: ipvsadm("-Sn"),
         "verify": lambda: ipvsadm("-Sn"),
         "weight": lambda: ipvsadm("-e", "-t", f"{key}", "-r", f"{destination}", "-g", "-w", "7"),
@@ -159,7 +196,9 @@ def measure(reps: int) -> Found:
     }
     found = Found(list)
     for size in SIZES:
-        wish = desired(size)
+        wish = farm(size)
+        gc.collect()
+        gc.freeze()  # as the daemon does with what is in force
         for _ in range(reps):
             for tool, task in todo.items():
                 with own_namespace():
@@ -193,7 +232,9 @@ def times(found: Found) -> figures.Table:
         (
             "lvsd: the daemon's applier, from the wish in memory to the kernel's last "
             "acknowledgement. It adopts as a daemon that has just started; the next look, as "
-            "every few seconds, finds everything as it was. No write in both, one for a weight.",
+            "every few seconds, finds everything as it was. No write in both, one for a weight. "
+            "A reload: from two configurations in memory by what changed, the director and the "
+            "applier; reading is measured natively (`reload`).",
             "ipvsadm: its whole run, with the start of the program.",
             "keepalived: checkers only, no checks; from its start to a full table, and from "
             "SIGHUP to the new weight, both read in /proc/net/ip_vs.",

@@ -50,6 +50,20 @@ def test_starts_are_spread_evenly_in_the_first_round_and_later() -> None:
     assert max(sizes[200:]) < 30  # a thousand in a hundred slots, a quarter of them empty
 
 
+def test_no_part_of_the_interval_has_more_starts_than_another() -> None:
+    schedule = Schedule()
+    for check in checks(3000, 3.0):
+        schedule.add(check, 0.0)
+    sizes = []
+    for step in range(1, 101):
+        batch = schedule.due(step / 10, 5000)
+        sizes.append(len(batch))
+        for entry in batch:
+            schedule.finished(entry, step / 10, True)
+    assert sum(sizes[70:]) == 3000
+    assert max(sizes[70:]) < 140  # a hundred in each of thirty slots
+
+
 def test_the_phase_depends_on_the_check_alone() -> None:
     (check,) = checks(1)
     assert phase(check) == phase(Check(CheckKind.HTTP, IPv4Address("10.0.0.0"), 80, 10.0))

@@ -298,3 +298,9 @@ def test_what_is_not_asked_over_tcp_is_not_watched(load_text, words):
     assert policy(load_text, f"{words}\nwatch=yes") == (False, False)
     assert any("watch has no effect" in w for w in warnings(load_text, f"{words}\nwatch=yes"))
     assert not any("watch" in w for w in load_text("watch=yes\n" + block(words)).warnings)
+
+
+def test_there_are_64_check_workers_at_most(load_text):
+    assert load_text(f"checkers=64\n{block('checktype=connect')}").checkers == 64
+    with pytest.raises(ConfigError, match="checkers"):
+        load_text(f"checkers=65\n{block('checktype=connect')}")

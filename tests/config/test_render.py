@@ -142,6 +142,7 @@ def test_the_port_of_a_connect_check_beside_sctp_survives(load_text):
 def test_the_normal_form_of_everything_loads_back(load_text):
     text = """\
 autoreload=yes
+checkers=4
 logfile="/var/log/x.log"
 operators=alice, bob
 standbytable=no
@@ -169,4 +170,5 @@ virtual=7
 """
     config = load_text(text)
     assert load_text(render(config)) == config
+    assert config.checkers == 4
     assert config.scripts[0].command[3:] == ("a b",)

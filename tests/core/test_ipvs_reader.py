@@ -23,7 +23,7 @@ from lvsd.core.model import (
     Usage,
     VirtualService,
 )
-from lvsd.linux.ipvs.codec import DestinationDecoder
+from lvsd.linux.ipvs.codec import DestinationDecoder, encode_service
 from lvsd.linux.ipvs.reader import Reader
 from tests.core.test_ipvs_codec import attr, destinations, dump_entry
 
@@ -131,6 +131,32 @@ def test_a_service_that_went_is_forgotten() -> None:
     reader.forget(set())
     assert read(reader, dump(reals(2))) is not first
     assert decoder.decoded == 4
+
+
+def service_entry(service: VirtualService, count: int, *, last: bool = True) -> bytes:
+    """One GET_SERVICE entry as the kernel lays it out, the counters behind what configures it."""
+    content = encode_service(service)[4:]
+    counters = attr(10, attr(1, count.to_bytes(4))) + attr(12, attr(1, count.to_bytes(8)))
+    return attr(1 | 0x8000, content + counters if last else counters + content)
+
+
+def test_a_service_is_known_whatever_it_has_counted() -> None:
+    reader = Reader(DestinationDecoder())
+    first = reader.service(service_entry(SERVICE, 1))
+    assert first == SERVICE
+    assert reader.service(service_entry(SERVICE, 2)) is first
+    other = VirtualService(WEB, "lc")
+    assert reader.service(service_entry(other, 2)) == other
+    assert reader.service(service_entry(SERVICE, 3)) is first
+    reader.forget(set())
+    assert reader.service(service_entry(SERVICE, 3)) is not first
+
+
+def test_a_service_without_counters_at_the_end_is_decoded_each_time() -> None:
+    reader = Reader(DestinationDecoder())
+    for data in (service_entry(SERVICE, 1, last=False), encode_service(SERVICE)):
+        assert reader.service(data) == reader.service(data) == SERVICE
+        assert reader.service(data) is not reader.service(data)
 
 
 @given(

@@ -9,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lvsd.core.health import Status
-from lvsd.core.model import CheckKind, Destination, ServiceEntry, Virtual
+from lvsd.core.model import (
+    CheckKind,
+    Destination,
+    DestinationKey,
+    RealServer,
+    ServiceEntry,
+    Virtual,
+)
 from lvsd.core.pool import (
     Admin,
     Finding,
@@ -224,3 +231,24 @@ def test_a_real_that_is_never_asked_keeps_its_age_over_a_reload(kind) -> None:
     v = virtual(real(4, kind=kind))
     pool = form(virtual(real(4, 2, kind)), 9.0, before=form(v, 1.0))
     assert pool.health[real_key(4)].since_at == 1.0
+
+
+@given(
+    st.lists(st.lists(st.tuples(st.integers(4, 7), st.booleans()), max_size=4), max_size=12),
+    st.booleans(),
+    st.sampled_from([None, FALLBACK, real(4)]),
+    st.sampled_from([{}, {real_key(5): Admin.DRAIN}, {real_key(6): Admin.DISABLED}]),
+    st.integers(1, 3),
+)
+def test_what_is_revised_is_what_would_be_worked_out_afresh(
+    batches: list[list[tuple[int, bool]]],
+    quiescent: bool,
+    fallback: RealServer | None,
+    words: dict[DestinationKey, Admin],
+    quorum: int,
+) -> None:
+    policy = {"quiescent": quiescent, "fallback": fallback, "quorum": quorum, "fall": 2}
+    pool = form(virtual(real(4), real(5, 2), real(6), **policy), 0.0, admin=words)
+    for at, batch in enumerate(batches):
+        pool = examine(pool, [Finding(real_key(n), passed, "") for n, passed in batch], float(at))
+        assert administer(pool, {}) == pool

@@ -29,7 +29,7 @@ TIME_LIMIT = 10.0
 #: Tries of a dump that somebody else's changes interrupt.
 DUMP_TRIES = 5
 
-_BATCH_MESSAGES = 200
+_BATCH_MESSAGES = 300
 _BATCH_BYTES = 60_000
 #: Seconds of a dump before the loop gets its turn.
 _TURN = 0.002

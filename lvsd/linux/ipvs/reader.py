@@ -9,12 +9,19 @@ just sent is believed: a mark that differs in one bit is another one.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from lvsd.core.model import Destination, ServiceEntry, ServiceKey, VirtualService
 from lvsd.core.plan import normal_service
-from lvsd.linux.ipvs.codec import DestinationDecoder, Mark
+from lvsd.linux.ipvs.codec import (
+    STATS,
+    STATS64,
+    DestinationDecoder,
+    Mark,
+    attributes,
+    decode_service,
+)
 
 #: Entries decoded before the loop gets its turn (about a millisecond).
 SLICE = 200
@@ -25,7 +32,12 @@ class _Seen:
     """A service as it was read last; the marks are in the order of the dump."""
 
     entry: ServiceEntry
-    marks: Mapping[Mark, Destination]
+    marks: Sequence[Mark]
+
+    @property
+    def known(self) -> dict[Mark, Destination]:
+        """The destinations by their marks. The kernel puts a new one in front."""
+        return dict(zip(self.marks, [*self.entry.destinations.values()][::-1], strict=True))
 
 
 class Reader:
@@ -34,11 +46,25 @@ class Reader:
     def __init__(self, decoder: DestinationDecoder) -> None:
         self._decoder = decoder
         self._seen: dict[ServiceKey, _Seen] = {}
+        self._services: dict[bytes, VirtualService] = {}
+        self._counters = 0
 
     def forget(self, known: Collection[ServiceKey]) -> None:
         """Keep nothing of services that are not among those `known`."""
         for key in self._seen.keys() - known:
             del self._seen[key]
+        if len(self._services) > 2 * len(known):
+            self._services.clear()
+
+    def service(self, data: bytes) -> VirtualService:
+        """One entry of a GET_SERVICE dump. Raises DecodeError on anything that is not one."""
+        found = self._services.get(data[: -self._counters]) if self._counters else None
+        if found is None:
+            found = decode_service(data)
+            self._counters = _counters(data)
+            if self._counters:
+                self._services[data[: -self._counters]] = found
+        return found
 
     async def entry(
         self, service: VirtualService, dump: Sequence[bytes], expected: ServiceEntry | None
@@ -51,7 +77,7 @@ class Reader:
         if marks is None:
             return _entry(service, await self._decoded(service, dump))
         seen = self._seen.get(service.key)
-        if seen is not None and [*seen.marks] == marks:
+        if seen is not None and seen.marks == marks:
             if not _alike(seen.entry, service):
                 seen = _Seen(replace(seen.entry, service=service), seen.marks)
         else:
@@ -67,30 +93,29 @@ class Reader:
         expected: ServiceEntry | None,
     ) -> _Seen:
         """The service as it is now; decoded is only what is neither expected nor known."""
-        wished = self._wished(expected, dump)
-        if expected is not None and [*wished] == marks and _alike(expected, service):
-            return _Seen(expected, wished)
-        seen = self._seen.get(service.key)
-        known = wished if seen is None else {**wished, **seen.marks}
+        known: dict[Mark, Destination] = {}
+        if expected is not None:
+            wished = _Seen(expected, self._expected(expected, dump))
+            if wished.marks == marks and _alike(expected, service):
+                return wished
+            known = wished.known
+        if (seen := self._seen.get(service.key)) is not None:
+            known |= seen.known
         missing = [data for data, mark in zip(dump, marks, strict=True) if mark not in known]
         found = iter(await self._decoded(service, missing))
-        now = {mark: known[mark] if mark in known else next(found) for mark in marks}
-        return _Seen(_entry(service, [*now.values()]), now)
+        now = [known[mark] if mark in known else next(found) for mark in marks]
+        return _Seen(_entry(service, now), marks)
 
     def _marks(self, dump: Sequence[bytes]) -> list[Mark] | None:
         """None where the kernel's layout is unknown."""
         layout = self._decoder.layout(dump[0]) if dump else None
         return None if layout is None else layout.marks(dump)
 
-    def _wished(
-        self, expected: ServiceEntry | None, dump: Sequence[bytes]
-    ) -> dict[Mark, Destination]:
-        """What is expected by its marks, in the order of a dump."""
+    def _expected(self, expected: ServiceEntry, dump: Sequence[bytes]) -> list[Mark]:
+        """The marks of what is expected, in the order of a dump."""
         layout = self._decoder.layout(dump[0])
-        if expected is None or layout is None:
-            return {}
-        destinations = [*expected.destinations.values()][::-1]
-        return dict(zip(layout.expected(destinations), destinations, strict=True))
+        assert layout is not None  # else there were no marks
+        return layout.expected([*expected.destinations.values()][::-1])
 
     async def _decoded(self, service: VirtualService, dump: Sequence[bytes]) -> list[Destination]:
         found: list[Destination] = []
@@ -100,6 +125,14 @@ class Reader:
             if len(part) == SLICE:
                 await asyncio.sleep(0)
         return found
+
+
+def _counters(data: bytes) -> int:
+    """How many bytes of a service's entry, at its end, only count; the rest configures it."""
+    places = [(kind, offset - 4) for kind, offset, _ in attributes(data, 4, len(data))]
+    counting = [offset for kind, offset in places if kind in (STATS, STATS64)]
+    last = [offset for _, offset in places[len(places) - len(counting) :]]
+    return len(data) - counting[0] if counting and counting == last else 0
 
 
 def _entry(service: VirtualService, dump: Sequence[Destination]) -> ServiceEntry:

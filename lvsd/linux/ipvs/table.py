@@ -78,7 +78,7 @@ class Ipvs:
         """Every service, and the entries of its destinations as the kernel sends them."""
         async with self._lock:
             (found,) = await self._channel.dump([(codec.CMD_GET_SERVICE, b"")])
-            services = [codec.decode_service(data) for data in found]
+            services = [*map(self._reader.service, found)]
             asked = [(codec.CMD_GET_DEST, codec.encode_key(s.key)) for s in services]
             dumps = await self._channel.dump(asked)
         return [*zip(services, dumps, strict=True)]
