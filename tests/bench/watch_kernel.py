@@ -39,7 +39,7 @@ def zeros(argv: list[str]) -> None:
     known = -1
     while True:
         text, at = Path("/proc/thread-self/net/ip_vs").read_text(), time.time()
-        found = text.count(" Route   0 ")
+        found = text.count(" Route   0 ") + text.count(" Masq    0 ")
         if found != known:
             print(json.dumps([at, found]), flush=True)
         known = found
