@@ -149,9 +149,9 @@ def tables(found: Samples) -> list[Table]:
                 f"checkinterval {INTERVAL} s, failurecount 1, killed at random moments of the "
                 "interval; lvsd: watch=yes failfast=yes. A process that reads the kernel's table "
                 f"every {LOOK * 1e3:g} ms sees it.",
-                "Writing alone: from the wish in memory to the kernel's last acknowledgement. The aim "
-                "is of detection and writing together: add what `watch` measures natively. The whole "
-                "way in an emulated machine is in the first table, and misses the aim there.",
+                "Writing alone: from the wish in memory to the kernel's last acknowledgement. The "
+                "aim is of detection and writing together: add what `watch` measures natively. The "
+                "whole way in an emulated machine is in the first table, whatever it takes there.",
                 "ldirectord has five real servers and is asked for the one only: with 1,000 it "
                 "starts a thousand programs before it checks anything, and as many to take them "
                 "out.",
