@@ -34,7 +34,8 @@ class Crowd:
 
     `http`: a request with a body expression, else only a connection. `failures` in a row take one
     out, after `timeout` seconds each when it is silent. `watch`: lvsd's watch=yes failfast=yes.
-    `single`: a service of its own with the first address at port 81. `weight` is that of the first
+    `single`: a service of its own with the first address at port 81, by NAT, for with direct
+    routing ipvsadm knows no other port than the service's. `weight` is that of the first
     real server, the others have 1.
     """
 
@@ -81,7 +82,8 @@ def lvsd_conf(crowd: Crowd) -> str:
     lines += ["quiescent=yes", "supervised=yes"]
     for service, reals in crowd.services():
         lines += [f"virtual={service}", f"\tscheduler={crowd.scheduler}", "\tprotocol=tcp"]
-        lines += [f"\treal={real} gate {crowd.weigh(real)}" for real in reals]
+        method = "masq" if reals[0].endswith(":81") else "gate"
+        lines += [f"\treal={real} {method} {crowd.weigh(real)}" for real in reals]
         if crowd.http:
             lines += ["\tservice=http", '\trequest="/"', '\treceive="healthy"']
         else:
@@ -96,7 +98,8 @@ def keepalived_conf(crowd: Crowd) -> str:
     lines = []
     for service, reals in crowd.services():
         lines += [f"virtual_server {service.replace(':', ' ')} {{"]
-        lines += [f"  lvs_sched {crowd.scheduler}", "  lvs_method DR", "  protocol TCP"]
+        method = "NAT" if reals[0].endswith(":81") else "DR"
+        lines += [f"  lvs_sched {crowd.scheduler}", f"  lvs_method {method}", "  protocol TCP"]
         lines += [f"  delay_loop {crowd.interval}"]
         for real in reals:
             lines += [
