@@ -30,6 +30,8 @@ REAL_TIME_NOTE = (
 )
 VRID = 51
 PRIORITIES = {"dirA": 150, "dirB": 100}
+#: The priority of a router that owns its addresses: master without asking anybody.
+OWNER = 255
 SOURCES = {"dirA": "10.77.0.11", "dirB": "10.77.0.12"}
 
 
@@ -38,7 +40,8 @@ class Job:
     """A router with adverts every `advertint` seconds (0: none), and checks of `reals`.
 
     Every `interval` seconds one HTTP request with a body expression to each real server of each
-    service. `services` share the same reals if `shared`, else each has its part of them.
+    service. `services` share the same reals if `shared`, else each has its part of them. The
+    router is the `owner` of its address, or has the priority of its node.
     """
 
     advertint: float = 0.0
@@ -46,6 +49,12 @@ class Job:
     services: int = 1
     shared: bool = False
     interval: int = 1
+    owner: bool = False
+
+    @property
+    def priorities(self) -> dict[str, int]:
+        """The router's priority by node."""
+        return dict.fromkeys(PRIORITIES, OWNER) if self.owner else PRIORITIES
 
     @property
     def version(self) -> int:
@@ -65,7 +74,7 @@ def lvsd_conf(job: Job) -> str:
     """The job in lvsd's language."""
     lines = [f"checkinterval={job.interval}"]
     if job.advertint:
-        priorities = ",".join(f"{node}:{value}" for node, value in PRIORITIES.items())
+        priorities = ",".join(f"{node}:{value}" for node, value in job.priorities.items())
         lines += ["vrrp=VI_1", "\tinterface=eth0", f"\tvirtualrouterid={VRID}"]
         lines += [f"\tversion={job.version}", f"\tpriority={priorities}"]
         lines += [f"\tadvertint={job.advertint:g}", f"\taddress={VIP}"]
@@ -82,8 +91,9 @@ def keepalived_conf(job: Job, node: str, priority_file: Path) -> str:
     lines += ["  vrrp_higher_prio_send_advert true", f"  vrrp_rt_priority {REAL_TIME}", "}"]
     if job.advertint:
         lines += ["track_file added {", f'  file "{priority_file}"', "  init_file 0", "}"]
-        lines += ["vrrp_instance VI_1 {", "  state BACKUP", "  interface eth0"]
-        lines += [f"  virtual_router_id {VRID}", f"  priority {PRIORITIES[node]}"]
+        state = "MASTER" if job.owner else "BACKUP"
+        lines += ["vrrp_instance VI_1 {", f"  state {state}", "  interface eth0"]
+        lines += [f"  virtual_router_id {VRID}", f"  priority {job.priorities[node]}"]
         lines += [f"  advert_int {job.advertint:g}"]
         lines += ["  track_file {", "    added weight 1", "  }"]
         lines += [f"  virtual_ipaddress {{ {VIP}/32 dev eth0 }}", "}"]
