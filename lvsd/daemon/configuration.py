@@ -1,15 +1,10 @@
 """The configuration of the child: read it, follow it, and keep the old one when the new is bad.
 
-A configuration is read in a thread and comes into force whole. What it needs of the kernel is
-opened first, so that it is refused while nothing has changed yet. `errors` are those of the last
-attempt.
+A configuration comes into force whole. What it needs of the kernel is opened first, so that it is
+refused while nothing has changed yet. `errors` are those of the last attempt.
 
-A child restarted after a crash goes on with the configuration that was running, as the runtime
-directory has it: a file edited since then neither comes into force by a crash nor keeps the child
-from coming back. With autoreload the edited file is then tried like any other change, unless it
-was what felled the child.
-
-An error of the reader itself is a refusal like others, told with its traceback.
+A child restarted after a crash goes on with what was running (`reading`). With autoreload a file
+edited since then is then tried like any other change, unless it was what felled the child.
 """
 
 from __future__ import annotations
@@ -20,7 +15,6 @@ import hashlib
 import os
 import time
 from collections.abc import Collection
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lvsd import config as language
@@ -30,8 +24,10 @@ from lvsd.core.changes import changes
 from lvsd.core.director import checks, watched
 from lvsd.core.happenings import LocalAddresses, TableAdopted
 from lvsd.core.model import Config, IPAddress
-from lvsd.daemon.messages import Routers, pace_to_wire, router_to_wire
-from lvsd.daemon.store import Running
+from lvsd.daemon import reading
+from lvsd.daemon.lastgood import Running
+from lvsd.daemon.messages import routers_to_wire
+from lvsd.daemon.reading import Read
 from lvsd.daemon.watch import Signature, Watch, signature
 from lvsd.linux import KernelError
 from lvsd.linux.local import local_addresses
@@ -54,46 +50,12 @@ class Configuration:
         self._lock = asyncio.Lock()
         self._noticed = ""  # what the files held when a change was noticed last
 
-    async def read(self, path: str = "") -> tuple[Config | None, list[str]]:
-        """The configuration on disk, or None and what is wrong with it."""
-        options = self._child.options
-        path = path or options.config
-        try:
-            loaded = await asyncio.to_thread(language.load, path, node=options.node or None)
-        except language.ConfigError as error:
-            return None, [str(diagnostic) for diagnostic in error.errors]
-        except Exception as error:  # whatever it is, the configuration in force must stay
-            text = f"internal error while reading {path}: {type(error).__name__}: {error}"
-            log.get().error("config_failed", path=path, error=repr(error), exc_info=error)
-            return None, [f"{text}, please report"]
-        return loaded, []
-
-    async def first(self) -> tuple[Config | None, list[str]]:
+    async def first(self, read: Read) -> tuple[Config | None, list[str]]:
         """The configuration to start with, its needs of the kernel met; or why there is none."""
-        config, errors = await self._last_good(), list[str]()
-        if config is None:
-            before = signature([self._child.options.config])
-            config, errors = await self.read()
-            self.seen = _seen(config, before)
-        return await self._provided(config, errors)
-
-    async def _last_good(self) -> Config | None:
-        """What was running before a crash; None at the first start."""
-        running = self._child.store.last_good()
-        if running is None:
-            return None
-        config, errors = await self.read(self._child.store.last_good_path)
-        if config is None:
-            self._refuse(errors)
-            return None
-        self.seen = running.seen
-        return replace(
-            config,
-            path=self._child.options.config,
-            sha256=running.sha256,
-            sources=running.sources,
-            warnings=running.warnings,
-        )
+        if read.refused:
+            self._refuse(read.refused)
+        self.seen = read.seen
+        return await self._provided(read.config, read.errors)
 
     async def _provided(
         self, config: Config | None, errors: list[str]
@@ -111,14 +73,14 @@ class Configuration:
         async with self._lock:
             self.reloading = True
             seen = signature([self._child.options.config, *self._child.director.config.sources])
-            config, errors = await self._provided(*await self.read())
+            config, errors = await self._provided(*await reading.read(self._child.options))
             if config is None:
                 self._refuse(errors)
                 result = ReloadResult(ok=False, errors=errors)
             else:
                 old = self._child.director.config
                 lines = await asyncio.to_thread(changes, old, config)
-                self.errors, self.seen, self._noticed = [], _seen(config, seen), ""
+                self.errors, self.seen, self._noticed = [], reading.seen(config, seen), ""
                 if lines:
                     await self._child.store.save_tried(self.seen)
                 await self.follow(config, lines)
@@ -156,9 +118,8 @@ class Configuration:
         child.lookout.follow(config.processes, config.files)
         child.maintenance.follow()
         told = (old.routers, old.paces) == (config.routers, config.paces)
-        if self.loaded is None or not told:
-            routers = [router_to_wire(router) for router in config.routers]
-            child.parent.send(Routers(routers, [pace_to_wire(pace) for pace in config.paces]))
+        if not (child.prelude.told if self.loaded is None else told):
+            child.parent.send(routers_to_wire(config))
         for warning in config.warnings if config.warnings != old.warnings else ():
             log.get().warning("config_warning", warning=warning)
         self.loaded = time.time()
@@ -237,8 +198,3 @@ def _content(paths: Collection[str]) -> str:
     except OSError:
         return ""
     return digest.hexdigest()
-
-
-def _seen(config: Config | None, before: Signature) -> Signature:
-    """The files of a configuration as they were before it was read, as far as they were known."""
-    return {**signature(config.sources if config else ()), **before}

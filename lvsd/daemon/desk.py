@@ -26,6 +26,7 @@ from lvsd.control.status import (
 from lvsd.core.director import desired, find_reals, step
 from lvsd.core.happenings import ConfigLoaded, Drain, RealKey, TableAdopted, Undrain
 from lvsd.core.plan import describe, plan
+from lvsd.daemon import reading
 from lvsd.daemon.messages import StatusRequest
 from lvsd.daemon.view import Usages, View, sync_status, table_status
 from lvsd.linux import KernelError
@@ -127,7 +128,7 @@ class Desk:
     async def plan(self) -> PlanResult:
         """What a reload would change in the kernel now; changes nothing."""
         child = self._child
-        config, errors = await child.configuration.read()
+        config, errors = await reading.read(child.options)
         if config is None:
             return PlanResult(steps=[], source="", errors=errors)
         applier = child.applier

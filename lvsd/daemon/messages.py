@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from lvsd.core.model import (
+    Config,
     Family,
     Identity,
     IPAddress,
@@ -224,6 +225,12 @@ async def receive(reader: asyncio.StreamReader) -> Message | None:
             return _decoder.decode(body)
         except msgspec.ValidationError:
             continue  # a message of another version: skipped, as promised above
+
+
+def routers_to_wire(config: Config) -> Routers:
+    """The routers of a configuration, for main."""
+    routers = [router_to_wire(router) for router in config.routers]
+    return Routers(routers, [pace_to_wire(pace) for pace in config.paces])
 
 
 def router_to_wire(router: RouterConfig) -> dict[str, Any]:

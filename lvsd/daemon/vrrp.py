@@ -17,8 +17,7 @@ import gc
 import os
 import signal
 import sys
-import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lvsd import __version__, log
 from lvsd.core.model import TrackKind
@@ -51,11 +50,10 @@ from lvsd.daemon.messages import (
 from lvsd.daemon.options import RunOptions
 from lvsd.daemon.recorder import Recorder
 from lvsd.daemon.routers import Routers
-from lvsd.daemon.runtime import Runtime, RuntimeRefused, Stopgap
+from lvsd.daemon.runtime import Runtime, Stopgap
 from lvsd.daemon.states import router_status
 from lvsd.daemon.systemd import Systemd
 from lvsd.daemon.warden import Warden
-from lvsd.linux.precedence import take_precedence
 
 #: Seconds an orderly stop waits: for relief beyond its own limit, and for the child.
 RELIEF_MARGIN = 1.0
@@ -65,33 +63,32 @@ RELOAD_TIMEOUT = 10.0
 
 _TRACKED = frozenset(kind.value for kind in TrackKind)
 
+if TYPE_CHECKING:
+    from lvsd.daemon.start import Firstborn
+
 _log = log.get()
 
 
-def run(options: RunOptions, guard: Guard) -> int:
-    """The daemon, until it is told to stop; its exit status (0 orderly, 1 failure)."""
+def run(options: RunOptions, guard: Guard, runtime: Runtime, firstborn: Firstborn | None) -> int:
+    """The main process, until it is told to stop; its exit status (0 orderly, 1 failure).
+
+    The place on the machine and the first child were made before this was loaded (`start`).
+    """
     log.configure("vrrp", stderr=options.stderr_path)
-    take_precedence()
-    try:
-        runtime = Runtime(options)
-    except RuntimeRefused as error:
-        print(f"lvsd: {error}", file=sys.stderr)
-        guard.release()
-        return 1
-    try:
-        return asyncio.run(Main(options, guard, runtime).run())
-    finally:
-        runtime.close()
+    return asyncio.run(Main(options, guard, runtime, firstborn).run())
 
 
 class Main:
     """The main process as an object: implements the child's Parent and the routers' Observer."""
 
-    def __init__(self, options: RunOptions, guard: Guard, runtime: Runtime) -> None:
+    def __init__(
+        self, options: RunOptions, guard: Guard, runtime: Runtime, firstborn: Firstborn | None
+    ) -> None:
         self._options = options
         self._guard = guard
         self._runtime = runtime
-        self._since = time.time()
+        self._since = runtime.since
+        self._firstborn = firstborn
         self._systemd = Systemd()
         self._status = 0
         self._configured = False
@@ -119,7 +116,8 @@ class Main:
             self._guard.release()
             return 1
         self._stopgap = Stopgap(self._runtime.listener, self._minimal_status)
-        self._child = Child(self._options, self._runtime.listener.fileno(), self, self._since)
+        listen = self._runtime.listener.fileno()
+        self._child = Child(self._options, listen, self, self._since, self._firstborn)
         self._diary = Diary(self._child.send)
         try:
             self._routers.links.read()
@@ -132,8 +130,6 @@ class Main:
         loop.add_signal_handler(signal.SIGHUP, self._on_reload)
         self._warden = Warden(self._guard, self._diary.tell)
         loop.set_exception_handler(self._on_crash)
-        gc.collect()
-        gc.freeze()
         async with asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(self._routers.links.watch(), name="links"),
@@ -207,6 +203,7 @@ class Main:
             self._systemd.ready(self._status_line())
             gc.collect()
             gc.freeze()
+            gc.enable()
         self._diary.open()
         self._reloaded()
         self._send_states()

@@ -41,7 +41,7 @@ def virtual(*webs: Web, at: str = "192.0.2.1:80", extra: str = "") -> str:
 
 #: The child on a kernel without IPVS, whatever this one has.
 WITHOUT_IPVS = """
-from lvsd.daemon import director
+from lvsd.daemon import director, prelude
 from lvsd.linux import KernelError
 
 class Absent:
@@ -50,7 +50,7 @@ class Absent:
         raise KernelError(2, "this kernel has no IPVS: load the module ip_vs")
 
 director.Ipvs = Absent
-director.main()
+prelude.main()
 """
 VRRP = "vrrp=VI_1\n\tinterface=lo\n\tvirtualrouterid=51\n\taddress=192.0.2.1\n"
 
