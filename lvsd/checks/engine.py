@@ -20,7 +20,6 @@ import asyncio
 import resource
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from heapq import heappop, heappush
 
 from lvsd.checks import question
@@ -29,6 +28,7 @@ from lvsd.checks.reactor import Reactor
 from lvsd.checks.schedule import Entry, Schedule
 from lvsd.checks.watch import Watches
 from lvsd.core.model import Check
+from lvsd.core.record import dataclass
 
 #: Starts per tick, and the shortest time between two ticks in seconds, without and with a backlog:
 #: what starts together is answered at about the same time, and a turn of the loop serves it all.

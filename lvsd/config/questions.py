@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from lvsd.config.diagnostics import BadValue, Report
@@ -25,6 +25,7 @@ from lvsd.config.negotiate import (
     shaped,
 )
 from lvsd.core.model import Check, CheckKind, Family, IPAddress, Protocol, ServiceKey
+from lvsd.core.record import dataclass
 
 _NOWHERE: dict[Family, IPAddress] = {
     Family.INET: ipaddress.IPv4Address(0),

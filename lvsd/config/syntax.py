@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from lvsd.config.diagnostics import Place, Report
+from lvsd.core.record import dataclass
 
 BLANKS = " \t\r\f\v"
 _STATEMENT = re.compile(r"([A-Za-z_][\w.-]*)[ \t]*(=)?[ \t]*", re.ASCII)

@@ -8,8 +8,8 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from lvsd.core.record import dataclass
 from lvsd.daemon.options import RunOptions
 
 

@@ -19,11 +19,11 @@ import resource
 import signal
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NoReturn
 
 from lvsd import log
 from lvsd.core.model import Config, TrackKind
+from lvsd.core.record import dataclass
 from lvsd.daemon import reading
 from lvsd.daemon.arguments import Options, parse
 from lvsd.daemon.messages import VERSION, Hello, routers_to_wire

@@ -190,8 +190,8 @@ class Main:
 
     def _on_hello(self, message: Hello) -> None:
         self._stopgap.shut()
-        event = "child_returned" if self._child.starts > 1 else "child_started"
-        self._diary.tell("info", event, pid=message.pid)
+        if self._configured:
+            self._diary.tell("info", "child_returned", pid=message.pid)
         self._send_states()
 
     def _on_routers(self, configs: list[Any]) -> None:
@@ -199,10 +199,11 @@ class Main:
         self._routers.child_lost(False)
         if not self._configured:
             self._configured = True
+            # Told now: the first line loads the logger, and the routers came first.
+            self._diary.tell("info", "child_started", pid=self._child.pid)
             self._diary.tell("info", "started", version=__version__, routers=len(configs))
             self._systemd.ready(self._status_line())
-            gc.collect()
-            gc.freeze()
+            gc.freeze()  # all that was loaded; to look through it now would keep adverts waiting
             gc.enable()
         self._diary.open()
         self._reloaded()

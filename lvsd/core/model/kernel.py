@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from ipaddress import IPv4Address, IPv6Address
+
+from lvsd.core.record import dataclass
 
 IPAddress = IPv4Address | IPv6Address
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from lvsd.core.model.actions import NO_ACTIONS, Actions
 from lvsd.core.model.kernel import (
@@ -15,6 +15,7 @@ from lvsd.core.model.kernel import (
     VirtualService,
     endpoint,
 )
+from lvsd.core.record import dataclass
 
 
 class CheckKind(enum.StrEnum):
