@@ -2,13 +2,12 @@
 
 `syntax` makes statements of bytes, `document` makes sections of files, `services` and `routers`
 make the nouns of the model of sections, `load` puts them together. `table` holds every directive.
-`original` tells what ldirectord would do with the same file.
+`original`, which nobody needs to read a file, tells what ldirectord would do with it.
 """
 
 from lvsd.config.diagnostics import ConfigError, Diagnostic
 from lvsd.config.directives import describe, reference
 from lvsd.config.load import load, loads
-from lvsd.config.original import surprises
 from lvsd.config.render import render
 
 __all__ = [
@@ -19,5 +18,4 @@ __all__ = [
     "loads",
     "reference",
     "render",
-    "surprises",
 ]

@@ -2,7 +2,8 @@
 
 The standard decorator writes six methods of each class as text and compiles them one by one. lvsd
 has more than a hundred such classes, and that was a quarter of what it loads before it listens.
-Here the three that must be quick are compiled in one go; the others are the same for all classes.
+Here the three that must be quick are compiled in one go, when the first of them is called: main
+never makes half of what it knows of. The others are the same for all classes.
 
 To the type checker it is the standard decorator; `fields`, `replace`, `asdict` and patterns know
 these classes as their own. What lvsd has no use for (inheritance, `__post_init__`, keyword-only
@@ -29,17 +30,36 @@ def _record(cls: type) -> type:
     # Without one the standard decorator would write the signature there, at some cost.
     cls.__doc__ = cls.__doc__ or cls.__name__
     made: Any = standard(init=False, repr=False, eq=False, slots=True)(cls)
-    for method in _compiled(made, fields(made)):
-        method.__qualname__ = f"{made.__qualname__}.{method.__name__}"
-        setattr(made, method.__name__, method)
+    made.__init__, made.__hash__, made.__eq__ = _stubs(made)
     made.__repr__ = _repr
     made.__setattr__, made.__delattr__ = _set, _delete
     made.__getstate__, made.__setstate__ = _state, _restore
     return made  # type: ignore[no-any-return]
 
 
+def _stubs(cls: type) -> tuple[Any, Any, Any]:
+    """Stand in for the three methods until the first of them is called."""
+
+    def compiled(name: str) -> Any:
+        for method in _compiled(cls, fields(cls)):
+            method.__qualname__ = f"{cls.__qualname__}.{method.__name__}"
+            setattr(cls, method.__name__, method)
+        return getattr(cls, name)
+
+    def __init__(self: Any, *args: Any, **named: Any) -> None:
+        compiled("__init__")(self, *args, **named)
+
+    def __hash__(self: Any) -> int:
+        return compiled("__hash__")(self)  # type: ignore[no-any-return]
+
+    def __eq__(self: Any, other: Any) -> Any:
+        return compiled("__eq__")(self, other)
+
+    return __init__, __hash__, __eq__
+
+
 def _compiled(cls: type, known: tuple[Field[Any], ...]) -> list[Any]:
-    """`__init__`, `__eq__` and `__hash__`.
+    """`__init__`, `__hash__` and `__eq__`.
 
     The first writes through the slots, past the `__setattr__` that refuses.
     """
