@@ -258,7 +258,7 @@ class Child:
     async def _kernel(self) -> Kernel:
         if self.options.table == "none":
             return await MemoryTable.open()
-        return await Ipvs.open()
+        return self.prelude.kernel or await Ipvs.open()
 
     def feed(self, event: Event) -> None:
         """One event for the director; tells its effects and passes its wish on."""

@@ -5,9 +5,9 @@ checks, the control socket) takes several times as long to load as what reads a 
 the child is loaded in two stages. This module imports the reader and nothing more. Once the
 routers are told it imports `director`, hands over what it has read, and has no further part.
 
-Routers are told early where nothing could still take them back or be missing: a configuration
-with a table is first refused on a kernel without IPVS, and a router whose priority depends on what
-the child tracks is told with the values. Such routers are told by the director.
+Routers are told early where nothing could still take them back or be missing: IPVS is opened
+before, since a configuration with services is refused on a kernel without it; and a router whose
+priority depends on what the child looks at is told with the values, by the director.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import resource
 import signal
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from lvsd import log
 from lvsd.core.model import Config, TrackKind
@@ -29,6 +29,10 @@ from lvsd.daemon.arguments import Options, parse
 from lvsd.daemon.messages import VERSION, Hello, routers_to_wire
 from lvsd.daemon.parent import Parent
 from lvsd.daemon.reading import Read, needs_table
+from lvsd.linux import KernelError
+
+if TYPE_CHECKING:
+    from lvsd.linux.ipvs import Ipvs
 
 #: What the child looks at by itself; services are waited for in any case.
 _LOOKED_AT = (TrackKind.SCRIPT, TrackKind.PROCESS, TrackKind.FILE)
@@ -36,11 +40,15 @@ _LOOKED_AT = (TrackKind.SCRIPT, TrackKind.PROCESS, TrackKind.FILE)
 
 @dataclass(frozen=True, slots=True)
 class Prelude:
-    """What the director goes on with; `told` says that main knows the routers."""
+    """What the director goes on with; `told` says that main knows the routers.
+
+    `kernel` is IPVS where the configuration needs it and there is one.
+    """
 
     options: Options
     parent: Parent
     read: Read
+    kernel: Ipvs | None
     told: bool
 
 
@@ -49,17 +57,29 @@ async def play(options: Options) -> Prelude:
     parent = await Parent.connect(options.ipc)
     parent.send(Hello(VERSION, os.getpid()))
     read = await reading.first(options)
-    early = read.config is not None and not _later(read.config, options)
-    if early and read.config is not None:
-        parent.send(routers_to_wire(read.config))
+    config, kernel = read.config, None
+    told = config is not None and not _looked_at(config)
+    if config is not None and needs_table(config) and options.table == "kernel":
+        kernel = await _table()
+        told = told and kernel is not None
+    if config is not None and told:
+        parent.send(routers_to_wire(config))
         await parent.drain()
-    return Prelude(options, parent, read, early)
+    return Prelude(options, parent, read, kernel, told)
 
 
-def _later(config: Config, options: Options) -> bool:
-    """Whether main must not hear of the routers yet."""
-    if options.table == "kernel" and needs_table(config):
-        return True
+async def _table() -> Ipvs | None:
+    """IPVS; None where there is none, as the director will find and say."""
+    from lvsd.linux.ipvs import Ipvs
+
+    try:
+        return await Ipvs.open()
+    except KernelError:
+        return None
+
+
+def _looked_at(config: Config) -> bool:
+    """Whether a priority depends on what the child looks at."""
     tracks = (track for router in config.routers for track in router.tracks)
     return any(track.weight and track.kind in _LOOKED_AT for track in tracks)
 
