@@ -30,6 +30,7 @@ from lvsd.daemon.messages import VERSION, Hello, routers_to_wire
 from lvsd.daemon.parent import Parent
 from lvsd.daemon.reading import Read, needs_table
 from lvsd.linux import KernelError
+from lvsd.linux.name import set_name
 
 if TYPE_CHECKING:
     from lvsd.linux.ipvs import Ipvs
@@ -100,6 +101,7 @@ def _ignore(number: int, frame: object) -> None:
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Be the child; ends the process."""
+    set_name("lvsd-director")
     gc.disable()  # until everything is loaded: next to nothing of it is garbage
     # The last is what the unit's watchdog sends to every process of a hung main.
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGVTALRM):

@@ -23,7 +23,6 @@ from lvsd.daemon.arguments import arguments
 from lvsd.daemon.guard import Guard
 from lvsd.daemon.options import RunOptions
 from lvsd.daemon.runtime import Runtime, RuntimeRefused
-from lvsd.linux.name import set_name
 from lvsd.linux.precedence import take_precedence
 
 
@@ -93,7 +92,6 @@ def _be_child(options: RunOptions, guard: Guard, runtime: Runtime, ipc: socket.s
         guard.disown()
         runtime.disown()
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        set_name("lvsd-director")
         from lvsd.daemon import prelude
 
         listen = runtime.listener.detach()
