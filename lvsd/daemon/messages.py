@@ -62,11 +62,13 @@ class Refused(Message, frozen=True):
 class Routers(Message, frozen=True):
     """Child → main: the routers of a newly loaded configuration, whole.
 
-    `paces` are those of announcements, as plain mappings too.
+    `paces` are those of announcements, as plain mappings too. `early` says that the rest of the
+    configuration is not in force yet; the first `Notice` says that it is.
     """
 
     routers: list[dict[str, Any]]
     paces: list[dict[str, Any]] = []
+    early: bool = False
 
 
 class Ready(Message, frozen=True):
@@ -227,10 +229,10 @@ async def receive(reader: asyncio.StreamReader) -> Message | None:
             continue  # a message of another version: skipped, as promised above
 
 
-def routers_to_wire(config: Config) -> Routers:
+def routers_to_wire(config: Config, early: bool = False) -> Routers:
     """The routers of a configuration, for main."""
     routers = [router_to_wire(router) for router in config.routers]
-    return Routers(routers, [pace_to_wire(pace) for pace in config.paces])
+    return Routers(routers, [pace_to_wire(pace) for pace in config.paces], early)
 
 
 def router_to_wire(router: RouterConfig) -> dict[str, Any]:

@@ -64,7 +64,7 @@ async def play(options: Options) -> Prelude:
         kernel = await _table()
         told = told and kernel is not None
     if config is not None and told:
-        parent.send(routers_to_wire(config))
+        parent.send(routers_to_wire(config, early=True))
         await parent.drain()
     return Prelude(options, parent, read, kernel, told)
 

@@ -91,7 +91,8 @@ def _be_child(options: RunOptions, guard: Guard, runtime: Runtime, ipc: socket.s
     try:
         guard.disown()
         runtime.disown()
-        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        with open(os.devnull, "rb") as nothing:
+            os.dup2(nothing.fileno(), 0)
         from lvsd.daemon import prelude
 
         listen = runtime.listener.detach()

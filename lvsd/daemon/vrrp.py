@@ -91,7 +91,7 @@ class Main:
         self._firstborn = firstborn
         self._systemd = Systemd()
         self._status = 0
-        self._configured = False
+        self._configured = self._in_force = False
         self._reloading: asyncio.TimerHandle | None = None
         self._notice = ""
         self._commands: dict[int, tuple[set[Key], str]] = {}
@@ -154,9 +154,11 @@ class Main:
                 reason = "refused for what the lines above say" if errors else "refused"
                 _log.error("start_failed", error=reason, errors=len(errors))
                 self._fail()
-            case messages.Routers(routers, paces):
+            case messages.Routers(routers, paces, early):
                 self._routers.pace([messages.pace_from_wire(pace) for pace in paces])
                 self._on_routers([messages.router_from_wire(r) for r in routers])
+                if not early:
+                    self._on_force()
             case Ready(ready):
                 self._routers.services_ready(ready)
             case TrackValues(values, numbers):
@@ -170,12 +172,13 @@ class Main:
                 self._on_command(message)
             case Notice(status):
                 self._notice = status
+                self._on_force()
                 self._reloaded()
                 self._systemd.status(self._status_line())
 
     def child_gone(self, reason: str, failures: int) -> None:
         """Go on alone; at the first start there is nothing to go on with."""
-        if not self._configured:
+        if not self._in_force:
             if not self._leave.is_set():
                 _log.error("start_failed", error=f"the director process {reason}")
             self._fail()
@@ -202,12 +205,17 @@ class Main:
             # Told now: the first line loads the logger, and the routers came first.
             self._diary.tell("info", "child_started", pid=self._child.pid)
             self._diary.tell("info", "started", version=__version__, routers=len(configs))
-            self._systemd.ready(self._status_line())
             gc.freeze()  # all that was loaded; to look through it now would keep adverts waiting
             gc.enable()
         self._diary.open()
         self._reloaded()
         self._send_states()
+
+    def _on_force(self) -> None:
+        """The configuration is in force as a whole."""
+        if not self._in_force:
+            self._in_force = True
+            self._systemd.ready(self._status_line())
 
     def _on_command(self, message: Command) -> None:
         known = self._routers.core.routers
