@@ -2,7 +2,7 @@
 
 lvsd beside keepalived in turn, VRRP only, in a namespace of the lab. A daemon listens when its
 kernel shows a raw socket of protocol 112 and the group 224.0.0.18 (/proc/net/raw, /proc/net/igmp),
-which the bench looks at every half millisecond. An advert counts when it is at the switch. What
+which the bench looks at every millisecond. An advert counts when it is at the switch. What
 starts is what a service manager starts: the installed program `lvsd`, its bytecode compiled.
 """
 
@@ -71,7 +71,7 @@ def program() -> str:
 def listening() -> bool:
     """Whether a daemon listens on VRRP in the network the calling thread is in."""
     net = Path("/proc/thread-self/net")
-    return GROUP in (net / "igmp").read_text() and PROTOCOL in (net / "raw").read_text()
+    return PROTOCOL in (net / "raw").read_text() and GROUP in (net / "igmp").read_text()
 
 
 def started(lab: Topology, daemon: Daemon) -> tuple[float, float]:
@@ -80,7 +80,7 @@ def started(lab: Topology, daemon: Daemon) -> tuple[float, float]:
     daemon.start()
 
     def wait() -> float:
-        wait_until(listening, 60, f"{daemon.name} listens", interval=0.0005)
+        wait_until(listening, 60, f"{daemon.name} listens", interval=0.001)
         return time.monotonic()
 
     return began, lab.inside("dirA", wait)
@@ -165,7 +165,7 @@ def notes(reps: int) -> tuple[str, ...]:
     return (
         f"{reps} rounds, each daemon twice in each, in turn; files in the page cache, bytecode "
         "compiled. VRRP only. Listening: the raw socket of protocol 112 and the group in the "
-        "director's namespace, looked at every 0.5 ms; the advert by the kernel's timestamp at "
+        "director's namespace, looked at every millisecond; the advert by its timestamp at "
         "the switch.",
         f"CPU is of all processes of the daemon, {SETTLED:g} s after the start. keepalived is "
         "started through chroot into the lab's tree, about 1 ms.",
