@@ -80,6 +80,22 @@ def test_equal_means_the_same_kind_and_values(kind: Any) -> None:
     assert {Empty()} == {Empty()}
 
 
+def test_each_method_works_as_the_first_that_is_called() -> None:
+    def fresh() -> Any:
+        @dataclass(frozen=True, slots=True)
+        class Fresh:
+            size: int
+
+        one = object.__new__(Fresh)
+        Fresh.size.__set__(one, 7)  # type: ignore[attr-defined]
+        return one
+
+    assert hash(fresh()) == hash((7,))
+    one = fresh()
+    assert one == copy.copy(one)
+    assert type(fresh())(7).size == 7
+
+
 @BOTH
 def test_it_cannot_be_changed(kind: Any) -> None:
     one = kind("a")
