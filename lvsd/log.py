@@ -21,11 +21,10 @@ import re
 import socket
 import stat
 import time
-from collections.abc import Callable, Mapping, MutableMapping
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping
+from typing import Any
 
-import structlog
-
+from lvsd.logger import Event, Late, Logger
 from lvsd.rotation import Follower, leads_to, open_log
 
 #: Longest line written, in bytes: what a pipe takes whole or not at all (PIPE_BUF, pipe(7)).
@@ -49,19 +48,6 @@ _COLOUR = {"debug": "2", "info": "32", "warning": "33", "error": "31", "critical
 _SECRET = re.compile(r"authpass|passwd|password|secret|token", re.IGNORECASE)
 _QUOTED = re.compile(r"[\s\"=]|^$")
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-
-Event = MutableMapping[str, Any]
-
-
-class Logger(Protocol):
-    """What callers use: an event name of `EVENTS`, everything else as keys."""
-
-    def debug(self, event: str, **fields: Any) -> Any: ...
-    def info(self, event: str, **fields: Any) -> Any: ...
-    def warning(self, event: str, **fields: Any) -> Any: ...
-    def error(self, event: str, **fields: Any) -> Any: ...
-    def critical(self, event: str, **fields: Any) -> Any: ...
-    def bind(self, **fields: Any) -> Any: ...
 
 
 class _Stderr:
@@ -239,18 +225,12 @@ def configure(process: str, logfile: str = "", stderr: str = "") -> None:
         _sinks.stderr.close()
     with contextlib.suppress(OSError):  # stderr may be closed: no reason to die
         _sinks.stderr = _Stderr(STDERR, stderr)
-    structlog.configure(
-        processors=[structlog.processors.format_exc_info, _emit],
-        wrapper_class=structlog.make_filtering_bound_logger(20),
-        cache_logger_on_first_use=False,
-    )
     set_logfile(logfile)
 
 
 def get(**fields: Any) -> Logger:
     """The logger, with `fields` bound. May be called at import time, before `configure`."""
-    logger: Logger = structlog.get_logger(**fields)
-    return logger
+    return Late(_emit, fields)
 
 
 def set_logfile(logfile: str, classic: str = "") -> None:
@@ -317,15 +297,13 @@ def dropped() -> int:
     return _sinks.dropped
 
 
-def _emit(logger: Any, method: str, event: Event) -> Any:
-    """structlog's last processor: writes, and tells structlog that nothing is left to do."""
+def _emit(method: str, event: Event) -> None:
     level = method if method in PRIORITY else "error"
     _sinks.emit(level, event)
     if _observer is not None:
         fields = {k: "***" if _SECRET.search(k) else v for k, v in event.items()}
         fields = {k: v for k, v in fields.items() if k not in _APART[1:]}
         _observer(level, str(fields.pop("event", "")), fields)
-    raise structlog.DropEvent
 
 
 def _lines_dropped(count: int) -> Event:

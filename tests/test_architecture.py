@@ -46,7 +46,8 @@ MAY: dict[str, set[str]] = {
     "core": set(),
     "events": set(),
     "rotation": set(),
-    "log": {"core", "rotation"},
+    "logger": set(),
+    "log": {"core", "logger", "rotation"},
     "program": {"core"},
     "checks": {"core", "log", "program"},
     "linux": {"core", "log"},
@@ -68,7 +69,7 @@ LIBRARIES = {
     "asyncpg": {"checks"},
     "oracledb": {"checks"},
     "msgspec": {"daemon", "control"},
-    "structlog": {"log", "control", "daemon"},
+    "structlog": {"logger"},
 }
 
 #: Modules of the main process, and what none of them may reach.

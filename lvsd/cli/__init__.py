@@ -159,7 +159,7 @@ def _run(args: argparse.Namespace) -> int:
         print(f"lvsd: cannot start the guard process: {error.strerror}", file=sys.stderr)
         return 1
 
-    from lvsd.daemon import vrrp
+    from lvsd.daemon import start
     from lvsd.daemon.options import RunOptions
 
     options = RunOptions(
@@ -172,7 +172,7 @@ def _run(args: argparse.Namespace) -> int:
         record=args.record and os.path.abspath(args.record),
         stderr_path=args.stderr_path,
     )
-    return vrrp.run(options, warden)
+    return start.run(options, warden)
 
 
 def _check(args: argparse.Namespace) -> int:

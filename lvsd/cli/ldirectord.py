@@ -18,11 +18,11 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 from lvsd import __version__, config
 from lvsd.control import client
 from lvsd.core.model import Config
+from lvsd.core.record import dataclass
 
 USAGE = 255
 DEFAULT = "ldirectord.cf"

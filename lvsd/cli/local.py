@@ -14,6 +14,7 @@ from typing import Any
 
 from lvsd import config, log
 from lvsd.cli import asking
+from lvsd.config.original import surprises
 from lvsd.control import client, render
 from lvsd.core.director import Director, desired, step
 from lvsd.core.happenings import ConfigLoaded, LocalAddresses, TableAdopted
@@ -35,7 +36,7 @@ def check(args: argparse.Namespace) -> int:
     if loaded is None:
         return 1
     if args.ldirectord:
-        _print_lines(config.surprises(args.config, node=args.node or None))
+        _print_lines(surprises(args.config, node=args.node or None))
     if args.print:
         print(config.render(loaded), end="")
     else:

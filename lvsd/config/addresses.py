@@ -11,11 +11,11 @@ import ipaddress
 import re
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from lvsd.config.diagnostics import BadValue
 from lvsd.config.negotiate import SERVICES
 from lvsd.core.model import Family, IPAddress, Protocol
+from lvsd.core.record import dataclass
 
 _HOST = re.compile(r"(?=.{1,253}$)[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
                    r"(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*\.?", re.ASCII)  # fmt: skip

@@ -10,7 +10,9 @@ from __future__ import annotations
 import difflib
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from lvsd.core.record import dataclass
 
 #: Errors shown for one file before "and N more".
 LIMIT = 50

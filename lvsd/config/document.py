@@ -13,13 +13,14 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from lvsd.config import directives, values
 from lvsd.config.diagnostics import LIMIT, BadValue, Place, Report
 from lvsd.config.rows import OPENERS, Directive, F, G, P, R, S
 from lvsd.config.syntax import Statement, statements
+from lvsd.core.record import dataclass
 
 #: Bytes of one file that are read; the largest farm is far below.
 MAX_SIZE = 64 << 20

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from dataclasses import dataclass
 
 from lvsd.config.diagnostics import BadValue
 from lvsd.core.model import CheckKind, Protocol
+from lvsd.core.record import dataclass
 
 #: Words that only some checks use.
 WORDS = (

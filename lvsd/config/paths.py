@@ -13,7 +13,6 @@ import glob
 import ipaddress
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from lvsd.config.diagnostics import BadValue, Report, proposal
 from lvsd.config.document import Section, Setting
@@ -32,6 +31,7 @@ from lvsd.core.model import (
     VirtualRule,
 )
 from lvsd.core.model.path import SCOPES, TABLES, WHOLE_MARK
+from lvsd.core.record import dataclass
 
 #: Where iproute2 looks for the names of tables; the first file that has a name counts.
 TABLE_FILES = (

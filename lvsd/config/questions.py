@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import field, fields, replace
 from operator import attrgetter
 from typing import Any
 
@@ -26,6 +26,7 @@ from lvsd.config.negotiate import (
     shaped,
 )
 from lvsd.core.model import Check, CheckKind, Family, IPAddress, Protocol, ServiceKey
+from lvsd.core.record import dataclass
 
 _NOWHERE: dict[Family, IPAddress] = {
     Family.INET: ipaddress.IPv4Address(0),

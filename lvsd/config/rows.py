@@ -5,7 +5,7 @@ A row with `refused` is known but can't be honoured yet: it is an error that say
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from lvsd.core.record import dataclass
 
 G, V, R, S, P, F = "global", "virtual", "vrrp", "script", "process", "file"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from lvsd.config.diagnostics import BadValue, Report, proposal
 from lvsd.config.document import Document, Section, Setting
@@ -18,6 +17,7 @@ from lvsd.core.model import (
     TrackProcess,
     TrackScript,
 )
+from lvsd.core.record import dataclass
 
 
 @dataclass(frozen=True, slots=True)

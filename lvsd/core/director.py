@@ -13,7 +13,9 @@ the wish can tell by identity what is left to do.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
+
+from lvsd.core.record import dataclass
 
 from .fanout import followed, present
 from .happenings import (

@@ -7,8 +7,9 @@ Events go into `director.step`, effects come out. An effect is something that mu
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
+
+from lvsd.core.record import dataclass
 
 from .health import Status
 from .model import Check, Config, DestinationKey, IPAddress, ServiceKey, Table

@@ -13,7 +13,9 @@ of a quiet farm cost no copies further up.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, replace
+from dataclasses import replace
+
+from lvsd.core.record import dataclass
 
 
 class Status(enum.StrEnum):

@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import enum
 import struct
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 
 from lvsd.core.model import Family, IPAddress
+from lvsd.core.record import dataclass
 
 PROTOCOL = 112
 TTL = 255

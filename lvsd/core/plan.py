@@ -12,7 +12,7 @@ tunnel of a destination. Only identity (address, port, protocol, mark) means rem
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from lvsd.core.listing import destination_words, service_option, service_words
 from lvsd.core.model import (
@@ -25,6 +25,7 @@ from lvsd.core.model import (
     Table,
     VirtualService,
 )
+from lvsd.core.record import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
+
+from lvsd.core.record import dataclass
 
 from .health import Health, Status, adopted, always, observe, unknown
 from .model import (

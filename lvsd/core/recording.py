@@ -14,13 +14,14 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any, get_args
 
 from lvsd.core import model
 from lvsd.core.model import IPAddress, RouterConfig
 from lvsd.core.packet import Advertisement, Reason
+from lvsd.core.record import dataclass
 from lvsd.core.vrrp.events import Effect, Event, State
 from lvsd.core.vrrp.group import Effects, Key, VirtualRouters
 

@@ -15,9 +15,10 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from lvsd.core.model import IPAddress, Path, Vip
+from lvsd.core.record import dataclass
 from lvsd.core.vrrp import (
     Event,
     Key,

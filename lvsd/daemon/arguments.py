@@ -1,11 +1,16 @@
-"""The command line main gives its child; nobody else types it."""
+"""The command line main gives its child; nobody else types it.
+
+The first child is forked and never was a program, but is told the same.
+"""
 
 from __future__ import annotations
 
 import argparse
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from lvsd.core.record import dataclass
+from lvsd.daemon.options import RunOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +26,15 @@ class Options:
     node: str
     since: float
     stderr_path: str = ""
+
+
+def arguments(options: RunOptions, since: float, ipc: int, listen: int) -> list[str]:
+    """What main tells the child; the last two are descriptors."""
+    argv = ["--ipc", str(ipc), "--listen", str(listen), "--config", options.config]
+    argv += ["--runtime-dir", options.runtime_dir, "--state-dir", options.state_dir]
+    argv += ["--table", options.table, "--since", repr(since)]
+    argv += ["--stderr-path", options.stderr_path] if options.stderr_path else []
+    return [*argv, "--node", options.node] if options.node else argv
 
 
 def parse(argv: Sequence[str]) -> Options:

@@ -13,13 +13,16 @@ import contextlib
 import os
 import socket
 import sys
-from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from lvsd.daemon import messages
+from lvsd.daemon.arguments import arguments
 from lvsd.daemon.launch import Launched, launch
 from lvsd.daemon.messages import Message, Ping, Pong, Stop, Stopped
 from lvsd.daemon.options import RunOptions
+
+if TYPE_CHECKING:
+    from lvsd.daemon.start import Firstborn
 
 PING_INTERVAL = 1.0
 #: Unanswered pings after which the child counts as hung; more are allowed until its first word.
@@ -48,11 +51,20 @@ class Parent(Protocol):
 class Child:
     """Supervises one child process. `run` is a task; the rest is called from the loop."""
 
-    def __init__(self, options: RunOptions, listen_fd: int, parent: Parent, since: float) -> None:
+    def __init__(
+        self,
+        options: RunOptions,
+        listen_fd: int,
+        parent: Parent,
+        since: float,
+        firstborn: Firstborn | None = None,
+    ) -> None:
+        """`since` is the Unix time of the daemon's start; `firstborn` lives already."""
         self.pid = 0
         self.alive = False
         self.starts = 0
-        self._argv = child_argv(options, since)
+        self._options, self._since = options, since
+        self._firstborn = firstborn
         self._listen_fd = listen_fd
         self._parent = parent
         self._process: Launched | None = None
@@ -114,13 +126,8 @@ class Child:
 
     async def _live(self) -> str:
         """One life of the child, from its start to its last word; why it ended."""
-        ours, theirs = socket.socketpair()
-        with theirs:
-            try:
-                self._process = self._spawn(theirs.fileno())
-            except OSError:
-                ours.close()
-                raise
+        firstborn, self._firstborn = self._firstborn, None
+        self._process, ours = self._start() if firstborn is None else (firstborn, firstborn.socket)
         self.pid, self.alive, self._heard, self._unanswered = self._process.pid, True, False, 0
         self.starts += 1
         ours.setblocking(False)
@@ -153,11 +160,19 @@ class Child:
             self._unanswered += 1
             self.send(Ping(serial))
 
-    def _spawn(self, ipc_fd: int) -> Launched:
-        argv = [*self._argv]
-        argv[self._argv.index("--ipc") + 1] = str(ipc_fd)
-        argv[self._argv.index("--listen") + 1] = str(self._listen_fd)
-        return Launched(launch(argv, {fd: fd for fd in (ipc_fd, self._listen_fd)}))
+    def _start(self) -> tuple[Launched, socket.socket]:
+        """A child that is a program of its own, and our end of the socketpair. Raises OSError."""
+        ours, theirs = socket.socketpair()
+        program = self._options.child_argv or (sys.executable, "-m", "lvsd.daemon.prelude")
+        fds = theirs.fileno(), self._listen_fd
+        argv = [*program, *arguments(self._options, self._since, *fds)]
+        with theirs:
+            try:
+                process = Launched(launch(argv, {fd: fd for fd in fds}))
+            except OSError:
+                ours.close()
+                raise
+        return process, ours
 
     async def _reap(self) -> None:
         """Make sure that it is dead, and take its exit status without blocking."""
@@ -193,16 +208,3 @@ async def _exited(process: Launched, timeout: float) -> bool:
         loop.remove_reader(pidfd)
         os.close(pidfd)
     return process.poll()
-
-
-def child_argv(options: RunOptions, since: float) -> Sequence[str]:
-    """The director's command line; descriptors are filled in at each start.
-
-    `since` is the Unix time of the daemon's start.
-    """
-    program = options.child_argv or (sys.executable, "-m", "lvsd.daemon.director")
-    argv = [*program, "--ipc", "-1", "--listen", "-1", "--config", options.config]
-    argv += ["--runtime-dir", options.runtime_dir, "--state-dir", options.state_dir]
-    argv += ["--table", options.table, "--since", repr(since)]
-    argv += ["--stderr-path", options.stderr_path] if options.stderr_path else []
-    return [*argv, "--node", options.node] if options.node else argv

@@ -1,27 +1,20 @@
 """The configuration of the child: read it, follow it, and keep the old one when the new is bad.
 
-A configuration is read in a thread and comes into force whole. What it needs of the kernel is
-opened first, so that it is refused while nothing has changed yet. `errors` are those of the last
-attempt.
+A configuration comes into force whole. What it needs of the kernel is opened first, so that it is
+refused while nothing has changed yet. `errors` are those of the last attempt.
 
-A child restarted after a crash goes on with the configuration that was running, as the runtime
-directory has it: a file edited since then neither comes into force by a crash nor keeps the child
-from coming back. With autoreload the edited file is then tried like any other change, unless it
-was what felled the child.
-
-An error of the reader itself is a refusal like others, told with its traceback.
+A child restarted after a crash goes on with what was running (`reading`). With autoreload a file
+edited since then is then tried like any other change, unless it was what felled the child.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 import hashlib
 import os
 import time
-from collections.abc import Collection, Iterator
-from dataclasses import replace
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from lvsd import config as language
@@ -31,8 +24,10 @@ from lvsd.core.changes import changes
 from lvsd.core.director import checks, watched
 from lvsd.core.happenings import LocalAddresses, TableAdopted
 from lvsd.core.model import Config, IPAddress
-from lvsd.daemon.messages import Routers, pace_to_wire, router_to_wire
-from lvsd.daemon.store import Running
+from lvsd.daemon import reading
+from lvsd.daemon.lastgood import Running
+from lvsd.daemon.messages import routers_to_wire
+from lvsd.daemon.reading import Read, uncollected
 from lvsd.daemon.watch import Signature, Watch, signature
 from lvsd.linux import KernelError
 from lvsd.linux.local import local_addresses
@@ -53,53 +48,14 @@ class Configuration:
         self.watch = Watch(self._sources, self._changed_on_disk, self._vanished)
         self._child = child
         self._lock = asyncio.Lock()
-        self._recall, self._reading = language.Recall(), asyncio.Lock()
         self._noticed = ""  # what the files held when a change was noticed last
 
-    async def read(self, path: str = "") -> tuple[Config | None, list[str]]:
-        """The configuration on disk, or None and what is wrong with it."""
-        options = self._child.options
-        path = path or options.config
-        try:
-            async with self._reading:  # what is remembered is for one reader at a time
-                with _uncollected():
-                    loaded = await asyncio.to_thread(
-                        language.load, path, node=options.node or None, recall=self._recall
-                    )
-        except language.ConfigError as error:
-            return None, [str(diagnostic) for diagnostic in error.errors]
-        except Exception as error:  # whatever it is, the configuration in force must stay
-            text = f"internal error while reading {path}: {type(error).__name__}: {error}"
-            log.get().error("config_failed", path=path, error=repr(error), exc_info=error)
-            return None, [f"{text}, please report"]
-        return loaded, []
-
-    async def first(self) -> tuple[Config | None, list[str]]:
+    async def first(self, read: Read) -> tuple[Config | None, list[str]]:
         """The configuration to start with, its needs of the kernel met; or why there is none."""
-        config, errors = await self._last_good(), list[str]()
-        if config is None:
-            before = signature([self._child.options.config])
-            config, errors = await self.read()
-            self.seen = _seen(config, before)
-        return await self._provided(config, errors)
-
-    async def _last_good(self) -> Config | None:
-        """What was running before a crash; None at the first start."""
-        running = self._child.store.last_good()
-        if running is None:
-            return None
-        config, errors = await self.read(self._child.store.last_good_path)
-        if config is None:
-            self._refuse(errors)
-            return None
-        self.seen = running.seen
-        return replace(
-            config,
-            path=self._child.options.config,
-            sha256=running.sha256,
-            sources=running.sources,
-            warnings=running.warnings,
-        )
+        if read.refused:
+            self._refuse(read.refused)
+        self.seen = read.seen
+        return await self._provided(read.config, read.errors)
 
     async def _provided(
         self, config: Config | None, errors: list[str]
@@ -117,14 +73,14 @@ class Configuration:
         async with self._lock:
             self.reloading = True
             seen = signature([self._child.options.config, *self._child.director.config.sources])
-            config, errors = await self._provided(*await self.read())
+            config, errors = await self._provided(*await self._child.prelude.reader.read())
             if config is None:
                 self._refuse(errors)
                 result = ReloadResult(ok=False, errors=errors)
             else:
                 old = self._child.director.config
                 lines = await asyncio.to_thread(changes, old, config)
-                self.errors, self.seen, self._noticed = [], _seen(config, seen), ""
+                self.errors, self.seen, self._noticed = [], reading.seen(config, seen), ""
                 if lines:
                     await self._child.store.save_tried(self.seen)
                 await self.follow(config, lines)
@@ -150,7 +106,7 @@ class Configuration:
 
     async def follow(self, config: Config, lines: Collection[str] = ()) -> None:
         """A good configuration comes into force; `lines` say what it changes."""
-        with _uncollected():
+        with uncollected():
             await self._follow(config, lines)
             gc.collect()
             gc.freeze()  # a farm is thousands of objects that never become garbage
@@ -168,9 +124,8 @@ class Configuration:
         child.lookout.follow(config.processes, config.files)
         child.maintenance.follow()
         told = (old.routers, old.paces) == (config.routers, config.paces)
-        if self.loaded is None or not told:
-            routers = [router_to_wire(router) for router in config.routers]
-            child.parent.send(Routers(routers, [pace_to_wire(pace) for pace in config.paces]))
+        if not (child.prelude.told if self.loaded is None else told):
+            child.parent.send(routers_to_wire(config))
         for warning in config.warnings if config.warnings != old.warnings else ():
             log.get().warning("config_warning", warning=warning)
         self.loaded = time.time()
@@ -237,20 +192,6 @@ class Configuration:
         self._refuse([f"{path}:1:1: error: the file is gone; the configuration in force stays"])
 
 
-@contextlib.contextmanager
-def _uncollected() -> Iterator[None]:
-    """The garbage collector waits.
-
-    It would look through a growing farm again and again, a third of the time a large one takes, to
-    find nothing: what is left over from reading goes by its reference counts.
-    """
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
-
-
 def _content(paths: Collection[str]) -> str:
     """The digest of some files, as a configuration has that of its sources; "" if one is away."""
     digest = hashlib.sha256()
@@ -261,8 +202,3 @@ def _content(paths: Collection[str]) -> str:
     except OSError:
         return ""
     return digest.hexdigest()
-
-
-def _seen(config: Config | None, before: Signature) -> Signature:
-    """The files of a configuration as they were before it was read, as far as they were known."""
-    return {**signature(config.sources if config else ()), **before}

@@ -127,7 +127,7 @@ class Desk:
     async def plan(self) -> PlanResult:
         """What a reload would change in the kernel now; changes nothing."""
         child = self._child
-        config, errors = await child.configuration.read()
+        config, errors = await child.prelude.reader.read()
         if config is None:
             return PlanResult(steps=[], source="", errors=errors)
         applier = child.applier

@@ -5,7 +5,8 @@ handed to the applier (`table`) and to `settings`. Nothing else writes the kerne
 
 Main decides about life and death: the child ignores SIGTERM, SIGINT and SIGHUP. It puts its things
 away when main says Stop, and exits at once, leaving table and threads as they are, when main is
-gone. The configuration is read in a thread, so that even a huge one does not keep a Ping waiting.
+gone. How the process begins, and why the configuration is read before this module is even loaded,
+is told in `prelude`.
 """
 
 from __future__ import annotations
@@ -13,13 +14,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import resource
-import signal
 import socket
-import sys
 import time
 from collections.abc import Coroutine, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lvsd import log
 from lvsd.control.history import History
@@ -42,16 +40,13 @@ from lvsd.core.happenings import (
 from lvsd.core.happenings import RouterStates as RolesTold
 from lvsd.core.model import Config, Moment
 from lvsd.daemon.aftermath import Aftermath
-from lvsd.daemon.arguments import Options, parse
 from lvsd.daemon.configuration import Configuration
 from lvsd.daemon.desk import Desk
 from lvsd.daemon.keeping import Keeper
 from lvsd.daemon.lookout import Lookout
 from lvsd.daemon.maintenance import MaintenanceFolder
 from lvsd.daemon.messages import (
-    VERSION,
     CommandDone,
-    Hello,
     Message,
     Ping,
     Pong,
@@ -63,7 +58,7 @@ from lvsd.daemon.messages import (
     Stop,
     Stopped,
 )
-from lvsd.daemon.parent import Parent
+from lvsd.daemon.reading import needs_table
 from lvsd.daemon.report import Report
 from lvsd.daemon.scripts import Notifier, Tracker
 from lvsd.daemon.settings import Settings
@@ -74,6 +69,9 @@ from lvsd.events import EVENTS
 from lvsd.linux import KernelError
 from lvsd.linux.ipvs import Ipvs
 from lvsd.linux.memory import MemoryTable
+
+if TYPE_CHECKING:
+    from lvsd.daemon.prelude import Prelude
 
 #: Seconds between two looks at threads and sysctls.
 _SETTINGS_INTERVAL = 5.0
@@ -88,8 +86,10 @@ _FAREWELL = 3.0
 class Child:
     """The director process. `run` returns its exit status."""
 
-    def __init__(self, options: Options, parent: Parent) -> None:
-        self.options, self.parent, self.director = options, parent, Director()
+    def __init__(self, prelude: Prelude) -> None:
+        options, parent = prelude.options, prelude.parent
+        self.options, self.parent, self.prelude = options, parent, prelude
+        self.director = Director()
         self.applier: Applier | None = None
         self.settings: Settings | None = None
         self.routers: list[RouterStatus] = []
@@ -111,10 +111,11 @@ class Child:
         self._done: asyncio.Future[int] = self._loop.create_future()
         self._wish_timer: asyncio.TimerHandle | None = None
         self.info, self._stopping, self._wished_at = ("", 0), False, 0.0
+        #: What main said of its routers before there was a configuration to understand it by.
+        self._held: list[RouterEvent | RouterStates] | None = []
 
     async def run(self) -> int:
         """Serve until main says Stop (0), is gone, or the configuration is refused (1)."""
-        self.parent.send(Hello(VERSION, os.getpid()))
         self._spawn(self._listen())
         self._spawn(self._start())
         status = await self._done
@@ -142,12 +143,13 @@ class Child:
             self._done.set_result(status)
 
     async def _start(self) -> None:
-        config, errors = await self.configuration.first()
+        config, errors = await self.configuration.first(self.prelude.read)
         if config is None:
             await self._refuse(errors)
             return
         self.keeper.restore_drains()
         await self.configuration.follow(config)
+        self._understand()
         self.configuration.watch.accept(self.configuration.seen)
         self._server = await serve(socket.socket(fileno=self.options.listen), Desk(self))
         self._spawn(self._keep_settings())
@@ -167,6 +169,8 @@ class Child:
         self._exit(1)  # main is gone: the guard minds the VIPs, the table stays
 
     def _take(self, message: Message) -> None:
+        if self._held is not None and isinstance(message, RouterEvent | RouterStates):
+            self._held.append(message)
         match message:
             case Ping(serial):
                 self.parent.send(Pong(serial))
@@ -174,6 +178,8 @@ class Child:
                 self._routers_changed(routers)
             case CommandDone():
                 self.parent.done(message)
+            case RouterEvent() if self._held is not None:
+                pass
             case RouterEvent(event, at, fields, level) if event in EVENTS:
                 self.history.record(level, event, fields, at)
                 if event == "lower_priority_heard":
@@ -185,6 +191,15 @@ class Child:
             case Stop() if not self._stopping:
                 self._stopping = True
                 self._spawn(self._stop())
+
+    def _understand(self) -> None:
+        """There is a configuration, and with it a log file and whom to notify."""
+        held, self._held = self._held or [], None
+        for message in held:
+            if isinstance(message, RouterStates):
+                self._notify(message.routers)
+            else:
+                self._take(message)
 
     async def _stop(self) -> None:
         """Main holds no VIP any more: put threads, sysctls and table away."""
@@ -218,7 +233,7 @@ class Child:
 
     async def open_kernel(self, config: Config) -> None:
         """Open IPVS when something needs it for the first time. Raises KernelError."""
-        needed = bool(config.virtuals) or any(router.syncdaemon for router in config.routers)
+        needed = needs_table(config)
         if self.applier is not None or not (needed or self.keeper.owned):
             return
         try:
@@ -241,7 +256,7 @@ class Child:
     async def _kernel(self) -> Kernel:
         if self.options.table == "none":
             return await MemoryTable.open()
-        return await Ipvs.open()
+        return self.prelude.kernel or await Ipvs.open()
 
     def feed(self, event: Event) -> None:
         """One event for the director; tells its effects and passes its wish on."""
@@ -315,6 +330,9 @@ class Child:
         self.routers_told.set_result(None)
         self.routers_told = self._loop.create_future()
         self.feed(RolesTold({router.name: router.state for router in routers}))
+        self._notify(routers)
+
+    def _notify(self, routers: list[RouterStatus]) -> None:
         told = {router.name: router for router in routers}
         for block in self.director.config.routers:
             if router := told.get(block.name):
@@ -370,30 +388,3 @@ class Child:
     def unix(self, at: float) -> float:
         """A time of the loop's clock as a Unix time."""
         return at - self._loop.time() + time.time()
-
-
-async def _run(options: Options) -> int:
-    return await Child(options, await Parent.connect(options.ipc)).run()
-
-
-def _ignore(number: int, frame: object) -> None:
-    """Main decides. A handler rather than SIG_IGN, which programs we start would inherit."""
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """Be the child; ends the process."""
-    # The last is what the unit's watchdog sends to every process of a hung main.
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGVTALRM):
-        signal.signal(number, _ignore)
-    options = parse(sys.argv[1:] if argv is None else argv)
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a descriptor per check under way
-    log.configure("director", stderr=options.stderr_path)
-    with asyncio.Runner() as runner:
-        status = runner.run(_run(options))
-        sys.stderr.flush()
-        os._exit(status)  # a configuration being read in a thread must not hold us up
-
-
-if __name__ == "__main__":
-    main()

@@ -10,8 +10,8 @@ import select
 import socket
 import struct
 import time
-from dataclasses import dataclass
 
+from lvsd.core.record import dataclass
 from lvsd.linux.bpf import attach_code
 
 #: Seconds between a peer's advert and the end, unless its announcement comes first (rule 1).

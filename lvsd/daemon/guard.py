@@ -26,6 +26,7 @@ from typing import Any, NoReturn
 
 from lvsd.daemon.farewell import Packet, Remain, Ward, clear, hand_over
 from lvsd.daemon.launch import launch
+from lvsd.linux.name import set_name
 from lvsd.linux.precedence import be_real_time
 
 #: What a manager, a terminal or a watchdog (the unit's WatchdogSignal) sends to the whole group:
@@ -79,6 +80,11 @@ class Guard:
         self.alive = False
         with contextlib.suppress(ChildProcessError):
             os.waitpid(self.pid, 0)
+
+    def disown(self) -> None:
+        """In a fork of main: the guard must not take it for main."""
+        self.alive = False
+        self._socket.close()
 
     def fileno(self) -> int:
         """Readable when the guard has died."""
@@ -166,7 +172,7 @@ def _main(sock: socket.socket) -> NoReturn:
             signal.signal(number, signal.SIG_IGN)
         os.setpgid(0, 0)
         be_real_time()
-        _set_name(b"lvsd-guard")
+        set_name("lvsd-guard")
         wards, remains = _wait(sock)
         if wards:
             hand_over(wards)
@@ -205,12 +211,6 @@ def _ward(fields: tuple[Any, ...]) -> Ward:
     values: dict[str, Any] = dict(zip(Ward.__slots__, fields, strict=True))
     values["farewells"] = tuple(Packet(*packet) for packet in values["farewells"])
     return Ward(**values)
-
-
-def _set_name(name: bytes) -> None:
-    # The name `ps` and `top` show; /proc spares ctypes for prctl(PR_SET_NAME).
-    with contextlib.suppress(OSError), open("/proc/self/comm", "wb") as comm:
-        comm.write(name)
 
 
 if __name__ == "__main__":

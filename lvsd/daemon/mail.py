@@ -15,7 +15,7 @@ import re
 import socket
 import time
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import field
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.utils import formatdate, make_msgid
@@ -24,6 +24,7 @@ import aiosmtplib
 
 from lvsd import log, program
 from lvsd.core.model import Alert, MailServer, Moment
+from lvsd.core.record import dataclass
 
 #: Seconds one delivery may take.
 TIME_LIMIT = 30.0

@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from lvsd.core.model import (
+    Config,
     Family,
     Identity,
     IPAddress,
@@ -61,11 +62,13 @@ class Refused(Message, frozen=True):
 class Routers(Message, frozen=True):
     """Child → main: the routers of a newly loaded configuration, whole.
 
-    `paces` are those of announcements, as plain mappings too.
+    `paces` are those of announcements, as plain mappings too. `early` says that the rest of the
+    configuration is not in force yet; the first `Notice` says that it is.
     """
 
     routers: list[dict[str, Any]]
     paces: list[dict[str, Any]] = []
+    early: bool = False
 
 
 class Ready(Message, frozen=True):
@@ -226,6 +229,12 @@ async def receive(reader: asyncio.StreamReader) -> Message | None:
             return _decoder.decode(body)
         except msgspec.ValidationError:
             continue  # a message of another version: skipped, as promised above
+
+
+def routers_to_wire(config: Config, early: bool = False) -> Routers:
+    """The routers of a configuration, for main."""
+    routers = [router_to_wire(router) for router in config.routers]
+    return Routers(routers, [pace_to_wire(pace) for pace in config.paces], early)
 
 
 def router_to_wire(router: RouterConfig) -> dict[str, Any]:

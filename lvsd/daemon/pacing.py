@@ -13,9 +13,10 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from lvsd.core.model import Family, IPAddress, Pace
+from lvsd.core.record import dataclass
 
 #: Frames per burst, and seconds from one burst to the next: 32,000 frames a second at most.
 BURST = 32

@@ -1,11 +1,15 @@
-"""The child's end of the socketpair: messages to main, and main's answers to commands."""
+"""The child's end of the socketpair: messages to main, and main's answers to commands.
+
+Messages wait until somebody receives them. Until then pings are answered here, for the child reads
+its configuration first.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import socket
 
-from lvsd.daemon.messages import Command, CommandDone, Message, pack, receive
+from lvsd.daemon.messages import Command, CommandDone, Message, Ping, Pong, pack, receive
 
 #: Seconds main may take over a command: a stepdown waits to be relieved.
 COMMAND_TIME_LIMIT = 8.0
@@ -15,7 +19,10 @@ class Parent:
     """Talks to main. `send` never waits; a parent that is gone is noticed by `receive`."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader, self._writer = reader, writer
+        self._writer = writer
+        self._attended = False
+        self._waiting: asyncio.Queue[Message | None] = asyncio.Queue()
+        self._ear = asyncio.create_task(self._listen(reader), name="parent")
         self._serial = 0
         self._asked: dict[int, asyncio.Future[str]] = {}
 
@@ -37,7 +44,16 @@ class Parent:
 
     async def receive(self) -> Message | None:
         """The next message; None when main is gone."""
-        return await receive(self._reader)
+        self._attended = True
+        return await self._waiting.get()
+
+    async def _listen(self, reader: asyncio.StreamReader) -> None:
+        while (message := await receive(reader)) is not None:
+            if isinstance(message, Ping) and not self._attended:
+                self.send(Pong(message.serial))
+            else:
+                self._waiting.put_nowait(message)
+        self._waiting.put_nowait(None)
 
     async def command(self, verb: str, router: str) -> str:
         """Have main do something to a router; "" when done, else why not."""
@@ -62,4 +78,5 @@ class Parent:
 
     def close(self) -> None:
         """Close the socket."""
+        self._ear.cancel()
         self._writer.close()

@@ -13,6 +13,7 @@ import fcntl
 import grp
 import os
 import socket
+import time
 from collections.abc import Callable
 
 import msgspec
@@ -34,9 +35,13 @@ class RuntimeRefused(Exception):
 
 
 class Runtime:
-    """Directory, lock and socket, taken on creation. Raises RuntimeRefused."""
+    """Directory, lock and socket, taken on creation. Raises RuntimeRefused.
+
+    `since` is when, as a Unix time: that of the daemon's start.
+    """
 
     def __init__(self, options: RunOptions) -> None:
+        self.since = time.time()
         self._path = options.socket
         if len(os.fsencode(options.socket)) > LONGEST_SOCKET:
             limit = f"the path of a socket has at most {LONGEST_SOCKET} bytes (unix(7))"
@@ -58,6 +63,10 @@ class Runtime:
         except RuntimeRefused:
             os.close(self._lock)
             raise
+
+    def disown(self) -> None:
+        """In a fork of main: the lock is main's alone, and ends with it."""
+        os.close(self._lock)
 
     def close(self) -> None:
         """Give everything back; the socket's file goes, the lock's file stays."""

@@ -2,10 +2,8 @@
 
 `drain.json` holds drains with their deadlines as Unix times. `manifest.json` holds the services
 that are ours, so that one removed from the configuration while we were away is recognised, and the
-values sysctls had before us. `last-good.conf`, in the runtime directory, is the configuration that
-is running; its first line names the main process it belongs to, for only a child restarted by that
-very process goes on with it, the second says which files it was made of. Files are written whole
-or not at all (a new file renamed over the old one), mode 0600.
+values sysctls had before us. The configuration that is running (`lastgood`) is in the runtime
+directory. Files are written whole or not at all (a new file renamed over the old one), mode 0600.
 
 A file that cannot be read or written costs what it says, and a line in the log; never the service.
 """
@@ -14,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import json
 import os
 import re
 import stat
@@ -29,6 +26,7 @@ from lvsd import log
 from lvsd.core.director import Director
 from lvsd.core.happenings import Drain, RealKey
 from lvsd.core.model import DestinationKey, Family, Protocol, ServiceKey
+from lvsd.daemon.lastgood import LastGood, Running
 from lvsd.daemon.watch import Signature
 
 T = TypeVar("T")
@@ -38,7 +36,6 @@ _LARGEST = 64 << 20
 _OURS = re.compile(r"net[./]ipv4[./]vs[./][a-z_]+\Z")
 #: A Unix time in the year 5138: no deadline is later.
 _END_OF_TIME = 1e11
-_FIRST_LINE = "# the configuration that is running under process "
 
 
 class _Service(msgspec.Struct, frozen=True):
@@ -72,15 +69,6 @@ class Manifest(msgspec.Struct, frozen=True):
     sysctls: dict[str, str] = {}
 
 
-class Running(msgspec.Struct, frozen=True):
-    """Of the running configuration, what its normal form does not hold."""
-
-    sha256: str = ""
-    sources: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
-    seen: Signature = {}
-
-
 def drains_of(director: Director, unix: Callable[[float], float]) -> list[StoredDrain]:
     """The drains in force as they are stored; `unix` makes a Unix time of a loop time."""
     stored = []
@@ -104,8 +92,7 @@ class Store:
     def __init__(self, state_dir: str, runtime_dir: str, since: float) -> None:
         self._drains = Path(state_dir) / "drain.json"
         self._manifest = Path(state_dir) / "manifest.json"
-        self._last_good = Path(runtime_dir) / "last-good.conf"
-        self._first_line = f"{_FIRST_LINE}{os.getppid()}, started at {since!r}\n"
+        self._last_good = LastGood(runtime_dir, since)
         self._lock = asyncio.Lock()
         self._spoilt: set[Path] = set()
         self._failed: dict[Path, str] = {}
@@ -141,33 +128,16 @@ class Store:
         manifest = Manifest([_service(key) for key in sorted(services, key=str)], sysctls)
         await self._save(self._manifest, msgspec.json.encode(manifest))
 
-    @property
-    def last_good_path(self) -> str:
-        """Where the running configuration is kept."""
-        return str(self._last_good)
-
-    def last_good(self) -> Running | None:
-        """About the configuration this very daemon was running, None when there is none."""
-        try:
-            with self._last_good.open("rb") as file:
-                owner, about = file.readline(), file.readline()
-            if owner != self._first_line.encode():
-                return None
-            return msgspec.convert(json.loads(about.removeprefix(b"# ")), Running)
-        except (OSError, ValueError):
-            return None
-
     async def save_last_good(self, text: str, running: Running) -> None:
         """Keep a configuration, in normal form, for a restart of this process."""
-        about = json.dumps(msgspec.to_builtins(running))  # ASCII, whatever bytes a path holds
-        await self._save(self._last_good, f"{self._first_line}# {about}\n{text}".encode())
+        await self._save(self._last_good.path, self._last_good.content(text, running))
 
     async def save_tried(self, seen: Signature) -> None:
         """Another configuration is about to be tried: if that fells us, it is not tried again."""
-        running = self.last_good()
+        running = self._last_good.about()
         if running is not None:
-            text = self._last_good.read_text().split("\n", 2)[2]
-            await self.save_last_good(text, msgspec.structs.replace(running, seen=seen))
+            running = msgspec.structs.replace(running, seen=seen)
+            await self.save_last_good(self._last_good.text(), running)
 
     def _read(self, path: Path, kind: type[T], otherwise: T) -> T:
         try:

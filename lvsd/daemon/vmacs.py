@@ -13,11 +13,11 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 from lvsd import log
 from lvsd.core.model import RouterConfig
 from lvsd.core.packet import virtual_mac
+from lvsd.core.record import dataclass
 from lvsd.core.vrrp import Event, Key, VmacChanged
 from lvsd.linux import KernelError, macvlan
 from lvsd.linux.interface import Interface

@@ -17,8 +17,7 @@ import gc
 import os
 import signal
 import sys
-import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lvsd import __version__, log
 from lvsd.core.model import TrackKind
@@ -51,11 +50,10 @@ from lvsd.daemon.messages import (
 from lvsd.daemon.options import RunOptions
 from lvsd.daemon.recorder import Recorder
 from lvsd.daemon.routers import Routers
-from lvsd.daemon.runtime import Runtime, RuntimeRefused, Stopgap
+from lvsd.daemon.runtime import Runtime, Stopgap
 from lvsd.daemon.states import router_status
 from lvsd.daemon.systemd import Systemd
 from lvsd.daemon.warden import Warden
-from lvsd.linux.precedence import take_precedence
 
 #: Seconds an orderly stop waits: for relief beyond its own limit, and for the child.
 RELIEF_MARGIN = 1.0
@@ -65,36 +63,35 @@ RELOAD_TIMEOUT = 10.0
 
 _TRACKED = frozenset(kind.value for kind in TrackKind)
 
+if TYPE_CHECKING:
+    from lvsd.daemon.start import Firstborn
+
 _log = log.get()
 
 
-def run(options: RunOptions, guard: Guard) -> int:
-    """The daemon, until it is told to stop; its exit status (0 orderly, 1 failure)."""
+def run(options: RunOptions, guard: Guard, runtime: Runtime, firstborn: Firstborn | None) -> int:
+    """The main process, until it is told to stop; its exit status (0 orderly, 1 failure).
+
+    The place on the machine and the first child were made before this was loaded (`start`).
+    """
     log.configure("vrrp", stderr=options.stderr_path)
-    take_precedence()
-    try:
-        runtime = Runtime(options)
-    except RuntimeRefused as error:
-        print(f"lvsd: {error}", file=sys.stderr)
-        guard.release()
-        return 1
-    try:
-        return asyncio.run(Main(options, guard, runtime).run())
-    finally:
-        runtime.close()
+    return asyncio.run(Main(options, guard, runtime, firstborn).run())
 
 
 class Main:
     """The main process as an object: implements the child's Parent and the routers' Observer."""
 
-    def __init__(self, options: RunOptions, guard: Guard, runtime: Runtime) -> None:
+    def __init__(
+        self, options: RunOptions, guard: Guard, runtime: Runtime, firstborn: Firstborn | None
+    ) -> None:
         self._options = options
         self._guard = guard
         self._runtime = runtime
-        self._since = time.time()
+        self._since = runtime.since
+        self._firstborn = firstborn
         self._systemd = Systemd()
         self._status = 0
-        self._configured = False
+        self._configured = self._in_force = False
         self._reloading: asyncio.TimerHandle | None = None
         self._notice = ""
         self._commands: dict[int, tuple[set[Key], str]] = {}
@@ -119,7 +116,8 @@ class Main:
             self._guard.release()
             return 1
         self._stopgap = Stopgap(self._runtime.listener, self._minimal_status)
-        self._child = Child(self._options, self._runtime.listener.fileno(), self, self._since)
+        listen = self._runtime.listener.fileno()
+        self._child = Child(self._options, listen, self, self._since, self._firstborn)
         self._diary = Diary(self._child.send)
         try:
             self._routers.links.read()
@@ -132,8 +130,6 @@ class Main:
         loop.add_signal_handler(signal.SIGHUP, self._on_reload)
         self._warden = Warden(self._guard, self._diary.tell)
         loop.set_exception_handler(self._on_crash)
-        gc.collect()
-        gc.freeze()
         async with asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(self._routers.links.watch(), name="links"),
@@ -158,9 +154,11 @@ class Main:
                 reason = "refused for what the lines above say" if errors else "refused"
                 _log.error("start_failed", error=reason, errors=len(errors))
                 self._fail()
-            case messages.Routers(routers, paces):
+            case messages.Routers(routers, paces, early):
                 self._routers.pace([messages.pace_from_wire(pace) for pace in paces])
                 self._on_routers([messages.router_from_wire(r) for r in routers])
+                if not early:
+                    self._on_force()
             case Ready(ready):
                 self._routers.services_ready(ready)
             case TrackValues(values, numbers):
@@ -174,12 +172,13 @@ class Main:
                 self._on_command(message)
             case Notice(status):
                 self._notice = status
+                self._on_force()
                 self._reloaded()
                 self._systemd.status(self._status_line())
 
     def child_gone(self, reason: str, failures: int) -> None:
         """Go on alone; at the first start there is nothing to go on with."""
-        if not self._configured:
+        if not self._in_force:
             if not self._leave.is_set():
                 _log.error("start_failed", error=f"the director process {reason}")
             self._fail()
@@ -194,8 +193,8 @@ class Main:
 
     def _on_hello(self, message: Hello) -> None:
         self._stopgap.shut()
-        event = "child_returned" if self._child.starts > 1 else "child_started"
-        self._diary.tell("info", event, pid=message.pid)
+        if self._configured:
+            self._diary.tell("info", "child_returned", pid=message.pid)
         self._send_states()
 
     def _on_routers(self, configs: list[Any]) -> None:
@@ -203,13 +202,20 @@ class Main:
         self._routers.child_lost(False)
         if not self._configured:
             self._configured = True
+            # Told now: the first line loads the logger, and the routers came first.
+            self._diary.tell("info", "child_started", pid=self._child.pid)
             self._diary.tell("info", "started", version=__version__, routers=len(configs))
-            self._systemd.ready(self._status_line())
-            gc.collect()
-            gc.freeze()
+            gc.freeze()  # all that was loaded; to look through it now would keep adverts waiting
+            gc.enable()
         self._diary.open()
         self._reloaded()
         self._send_states()
+
+    def _on_force(self) -> None:
+        """The configuration is in force as a whole."""
+        if not self._in_force:
+            self._in_force = True
+            self._systemd.ready(self._status_line())
 
     def _on_command(self, message: Command) -> None:
         known = self._routers.core.routers

@@ -9,9 +9,9 @@ from __future__ import annotations
 import ipaddress
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from lvsd.core.model import Family, IPAddress
+from lvsd.core.record import dataclass
 from lvsd.linux.rtnl import FOREVER, AddressSocket, attributes, text, word
 
 _GETLINK, _GETADDR = 18, 22

@@ -12,7 +12,7 @@ import contextlib
 import ipaddress
 import socket
 import struct
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from lvsd.core.model import (
     Family,
@@ -24,6 +24,7 @@ from lvsd.core.model import (
     VirtualRule,
 )
 from lvsd.core.model.path import WHOLE_MARK
+from lvsd.core.record import dataclass
 from lvsd.linux.rtnl import (
     PROTOCOL_VRRP,
     AddressRequest,

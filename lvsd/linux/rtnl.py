@@ -17,9 +17,9 @@ import os
 import socket
 import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from lvsd.core.model import IPAddress, Vip
+from lvsd.core.record import dataclass
 
 NEWADDR, DELADDR = 20, 21
 #: IFA_PROTO value by which keepalived's and our addresses are told from others.

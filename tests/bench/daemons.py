@@ -33,6 +33,8 @@ VRID = 51
 #: Seconds in which keepalived reloads 40,000 real servers here, twice over.
 RELOAD_TIME = 2.0
 PRIORITIES = {"dirA": 150, "dirB": 100}
+#: The priority of a router that owns its addresses: master without asking anybody.
+OWNER = 255
 SOURCES = {"dirA": "10.77.0.11", "dirB": "10.77.0.12"}
 
 
@@ -43,7 +45,8 @@ class Job:
     Every `interval` seconds one HTTP request with a body expression to each real server of each
     service. `services` share the same reals if `shared`, else each has its part of them; the last
     `tls` of them ask over TLS. `idle_reals` more of `weight` are in the table without a check, 100
-    a service. `checkers` is lvsd's.
+    a service. `checkers` is lvsd's. The router is the `owner` of its address, or has the priority
+    of its node.
     """
 
     advertint: float = 0.0
@@ -55,6 +58,12 @@ class Job:
     idle_reals: int = 0
     weight: int = 1
     checkers: int = 0
+    owner: bool = False
+
+    @property
+    def priorities(self) -> dict[str, int]:
+        """The router's priority by node."""
+        return dict.fromkeys(PRIORITIES, OWNER) if self.owner else PRIORITIES
 
     @property
     def version(self) -> int:
@@ -86,7 +95,7 @@ def lvsd_conf(job: Job) -> str:
     lines = [f"checkinterval={job.interval}"]
     lines += [f"checkers={job.checkers}"] * bool(job.checkers)
     if job.advertint:
-        priorities = ",".join(f"{node}:{value}" for node, value in PRIORITIES.items())
+        priorities = ",".join(f"{node}:{value}" for node, value in job.priorities.items())
         lines += ["vrrp=VI_1", "\tinterface=eth0", f"\tvirtualrouterid={VRID}"]
         lines += [f"\tversion={job.version}", f"\tpriority={priorities}"]
         lines += [f"\tadvertint={job.advertint:g}", f"\taddress={VIP}"]
@@ -108,8 +117,9 @@ def keepalived_conf(job: Job, node: str, priority_file: Path) -> str:
     lines += ["  vrrp_higher_prio_send_advert true", f"  vrrp_rt_priority {REAL_TIME}", "}"]
     if job.advertint:
         lines += ["track_file added {", f'  file "{priority_file}"', "  init_file 0", "}"]
-        lines += ["vrrp_instance VI_1 {", "  state BACKUP", "  interface eth0"]
-        lines += [f"  virtual_router_id {VRID}", f"  priority {PRIORITIES[node]}"]
+        state = "MASTER" if job.owner else "BACKUP"
+        lines += ["vrrp_instance VI_1 {", f"  state {state}", "  interface eth0"]
+        lines += [f"  virtual_router_id {VRID}", f"  priority {job.priorities[node]}"]
         lines += [f"  advert_int {job.advertint:g}"]
         lines += ["  track_file {", "    added weight 1", "  }"]
         lines += [f"  virtual_ipaddress {{ {VIP}/32 dev eth0 }}", "}"]

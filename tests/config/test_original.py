@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from lvsd.cli import main
-from lvsd.config import ConfigError, surprises
+from lvsd.config import ConfigError
+from lvsd.config.original import surprises
 
 BLOCK = "virtual=192.0.2.1:80\n\treal=192.0.2.4:80 gate\n\tservice=http\n"
 BLOCK21 = "virtual=192.0.2.1:21\n\treal=192.0.2.4 gate\n"

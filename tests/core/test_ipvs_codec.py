@@ -27,7 +27,8 @@ from lvsd.core.model import (
     VirtualService,
 )
 from lvsd.core.plan import DelDest, DelService, NewDest, NewService, SetDest, SetService
-from lvsd.linux.ipvs import codec, messages
+from lvsd.linux import KernelError
+from lvsd.linux.ipvs import codec, lookup, messages
 
 ports = st.integers(0, 65535)
 numbers = st.integers(0, 2**31 - 1)
@@ -238,7 +239,18 @@ def test_timeouts_survive_their_messages_and_zero_is_left_out() -> None:
 
 def test_information_is_read_as_version_and_table_size() -> None:
     data = attr(1, struct.pack("=I", 0x010201)) + attr(2, struct.pack("=I", 4096))
-    assert messages.read_info(data) == ("1.2.1", 4096)
+    assert lookup.read_info(data) == ("1.2.1", 4096)
+
+
+@pytest.mark.parametrize("answer", [b"", attr(2, b"IPVS\0"), attr(1, b"\1\0")[:5]])
+def test_an_answer_without_the_number_is_an_error_of_the_kernel(answer: bytes) -> None:
+    with pytest.raises(KernelError, match="unreadable answer"):
+        lookup.family_number(answer)
+
+
+def test_the_family_is_asked_for_by_name() -> None:
+    assert lookup.family_request() == struct.pack("=HH5s3x", 9, 2, b"IPVS\0")
+    assert lookup.family_number(attr(2, b"IPVS\0") + attr(1, b"\x17\0")) == 23
 
 
 @pytest.mark.parametrize("cut", [1, 3, 5, 40])

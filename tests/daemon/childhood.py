@@ -87,7 +87,7 @@ class ChildProcess:
         self.path = str(folder / "lvsd.sock")
         self.table = table
         self.since = "1234567890.5"
-        self.program = ("-m", "lvsd.daemon.director")
+        self.program = ("-m", "lvsd.daemon.prelude")
         self.said: list[Message] = []
         self.log = ""
         self._news = asyncio.Event()

@@ -63,7 +63,7 @@ class Daemon:
 
     def child(self) -> int:
         family = children(self.process.pid).items()
-        return next(pid for pid, (_, line) in family if "director" in line)
+        return next(pid for pid, (name, _) in family if name == "lvsd-director")
 
     def guard(self) -> int:
         family = children(self.process.pid).items()

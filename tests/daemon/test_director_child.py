@@ -42,16 +42,16 @@ def virtual(*webs: Web, at: str = "192.0.2.1:80", extra: str = "") -> str:
 
 #: The child on a kernel without IPVS, whatever this one has.
 WITHOUT_IPVS = """
-from lvsd.daemon import director
-from lvsd.linux import KernelError
+from lvsd.daemon import prelude
+from lvsd.linux import KernelError, ipvs
 
 class Absent:
     @staticmethod
     async def open():
         raise KernelError(2, "this kernel has no IPVS: load the module ip_vs")
 
-director.Ipvs = Absent
-director.main()
+ipvs.Ipvs = Absent
+prelude.main()
 """
 VRRP = "vrrp=VI_1\n\tinterface=lo\n\tvirtualrouterid=51\n\taddress=192.0.2.1\n"
 

@@ -14,7 +14,7 @@ from tests.daemon.childhood import Web, child
 #: The child with a reader that has a fault, for configurations that say so.
 FAULTY = """
 from lvsd import config
-from lvsd.daemon import director
+from lvsd.daemon import prelude
 
 load = config.load
 
@@ -25,32 +25,32 @@ def faulty(path, **named):
     return load(path, **named)
 
 config.load = faulty
-director.main()
+prelude.main()
 """
 #: The child with few descriptors allowed, of the many it may have.
 FEW_FILES = """
 import resource
-from lvsd.daemon import director
+from lvsd.daemon import prelude
 
 _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, (256, most))
-director.main()
+prelude.main()
 """
 #: The child on a host that has no port left for connect checks.
 NO_PORT = """
 from lvsd.checks import connect
 from lvsd.checks.probe import LocalFault
-from lvsd.daemon import director
+from lvsd.daemon import prelude
 
 def start(probe):
     raise LocalFault("no free port")
 
 connect._Connection.start = start
-director.main()
+prelude.main()
 """
 #: The child that dies of a weight of 9, once it is asked to follow it.
 FELLED = """
-from lvsd.daemon import director
+from lvsd.daemon import director, prelude
 
 load = director.Child.load
 
@@ -59,7 +59,7 @@ async def fatal(child, config):
     await load(child, config)
 
 director.Child.load = fatal
-director.main()
+prelude.main()
 """
 BAD = "virtual=192.0.2.1:80\n\tnonsense=1\n"
 

@@ -12,7 +12,7 @@ import pytest
 
 from lvsd.core.model import SyncDaemon, SyncRole
 from lvsd.linux import KernelError
-from lvsd.linux.ipvs import Ipvs, channel, errors, messages
+from lvsd.linux.ipvs import Ipvs, channel, errors, lookup
 
 FAMILY = 30
 
@@ -57,7 +57,7 @@ class Kernel:
 async def test_a_kernel_without_ipvs_is_told_with_what_to_do(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(messages, "FAMILY_NAME", "IPVS_ABSENT")
+    monkeypatch.setattr(lookup, "FAMILY_NAME", "IPVS_ABSENT")
     with pytest.raises(KernelError, match="no IPVS: load it with `modprobe ip_vs`") as refused:
         await Ipvs.open()
     assert refused.value.errno == errno.ENOENT

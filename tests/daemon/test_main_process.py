@@ -99,6 +99,19 @@ def test_it_is_ready_once_the_configuration_is_in_force_and_feeds_the_watchdog(d
     one.told("WATCHDOG=1")
 
 
+def test_routers_told_early_do_not_make_it_ready(daemon):
+    one = daemon(early=True, say=[{"type": "notice", "status": "2 virtuals"}])
+
+    assert "2 virtuals" in one.told("READY=1")
+
+
+def test_a_configuration_refused_after_its_routers_were_told_ends_the_start(daemon):
+    one = daemon(early=True, say=[{"type": "refused", "errors": ["no table"]}])
+
+    assert one.process.wait(timeout=10) == 1
+    assert "start_failed" in one.log()
+
+
 def test_an_orderly_stop_tells_the_child_last_and_leaves_nothing_behind(daemon):
     one = daemon()
     one.told("READY=1")

@@ -17,7 +17,8 @@ from lvsd.core.model import (
     Protocol,
     ServiceKey,
 )
-from lvsd.daemon.store import Running, Store, drains_of, restored
+from lvsd.daemon.lastgood import LastGood, Running
+from lvsd.daemon.store import Store, drains_of, restored
 from lvsd.daemon.watch import Signature
 
 WEB = ServiceKey(Family.INET, Protocol.TCP, ip_address("192.0.2.1"), 80)
@@ -120,13 +121,13 @@ async def test_a_link_is_replaced_and_never_followed(tmp_path: Path) -> None:
 
 async def test_the_running_configuration_belongs_to_one_life_of_main(tmp_path: Path) -> None:
     store = Store(str(tmp_path), str(tmp_path), 5.25)
-    assert store.last_good() is None
+    assert LastGood(str(tmp_path), 5.25).about() is None
     seen: Signature = {"/etc/lvsd/\udcff.conf": (1, 2, 3), "/gone": None}
     running = Running("abc", ("/etc/lvsd/\udcff.conf",), ("w",), seen)
 
     await store.save_last_good("virtual=…\n", running)
 
-    assert store.last_good() == running
+    assert LastGood(str(tmp_path), 5.25).about() == running
     assert (tmp_path / "last-good.conf").read_text().endswith("virtual=…\n")
-    reborn = Store(str(tmp_path), str(tmp_path), 6.0)  # process ids repeat, in containers always
-    assert reborn.last_good() is None
+    reborn = LastGood(str(tmp_path), 6.0)  # process ids repeat, in containers always
+    assert reborn.about() is None

@@ -12,8 +12,8 @@ import re
 
 import pytest
 
-from lvsd.config import surprises
 from lvsd.config.diagnostics import BadValue
+from lvsd.config.original import surprises
 from lvsd.config.original.reals import taken
 from tests.interop.comparison import Kind, judged
 from tests.interop.ldirectord import Reading, read

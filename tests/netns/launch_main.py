@@ -11,7 +11,7 @@ from lvsd.daemon import guard as guard_process
 GUARD = guard_process.fork()
 
 from lvsd.core.vrrp import VirtualRouter  # noqa: E402
-from lvsd.daemon import vrrp  # noqa: E402
+from lvsd.daemon import start  # noqa: E402
 from lvsd.daemon.herald import Herald  # noqa: E402
 from lvsd.daemon.options import RunOptions  # noqa: E402
 
@@ -41,4 +41,4 @@ if __name__ == "__main__":
         record=f"{folder}/recording",
         child_argv=(sys.executable, child, f"{folder}/routers.json"),
     )
-    sys.exit(vrrp.run(options, GUARD))
+    sys.exit(start.run(options, GUARD))

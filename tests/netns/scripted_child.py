@@ -49,7 +49,8 @@ def configure(sock: socket.socket, path: Path) -> None:
     if "refuse" in document:
         sock.sendall(messages.pack(messages.Refused(document["refuse"])))
         sys.exit(1)
-    sock.sendall(messages.pack(messages.Routers(document["routers"], document.get("paces", []))))
+    told = document["routers"], document.get("paces", []), document.get("early", False)
+    sock.sendall(messages.pack(messages.Routers(*told)))
     for extra in document.get("say", []):
         body = msgspec.json.encode(extra)
         sock.sendall(len(body).to_bytes(4, "big") + body)

@@ -7,7 +7,7 @@ Two worlds meet here and are kept apart by type: what the operator wrote (`Virtu
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from lvsd.core.model.actions import Actions, Alert, MailServer, Moment
 from lvsd.core.model.kernel import (
@@ -56,6 +56,7 @@ from lvsd.core.model.service import (
     RealServer,
     Virtual,
 )
+from lvsd.core.record import dataclass
 
 __all__ = [
     "SCHEDULERS",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+
+from lvsd.core.record import dataclass
 
 
 class Moment(enum.StrEnum):

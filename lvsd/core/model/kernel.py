@@ -6,9 +6,12 @@ Numbers are the kernel's own (linux/ip_vs.h), so a codec needs no translation ta
 from __future__ import annotations
 
 import enum
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from ipaddress import IPv4Address, IPv6Address
+
+from lvsd.core.record import dataclass
 
 IPAddress = IPv4Address | IPv6Address
 
@@ -73,15 +76,30 @@ class ServiceFlag(enum.IntFlag):
     SCHED3 = 0x20
 
 
-class _Hashed:
-    """Room for a hash worked out once: that of an address is slow, and keys are looked up a lot."""
+class Hashed(ABC):
+    """A hash worked out once: that of an address is slow, and keys and checks are looked up a lot.
+
+    It stays behind when an object is copied or pickled, for that of a text is another in each
+    process. A class says `__hash__ = Hashed.__hash__`, or the decorator would make one.
+    """
 
     __slots__ = ("_hash",)
     _hash: int
 
+    @abstractmethod
+    def identity(self) -> tuple[object, ...]:
+        """What makes it equal to another, in values that are quick to hash."""
+
+    def __hash__(self) -> int:
+        try:
+            return self._hash
+        except AttributeError:
+            object.__setattr__(self, "_hash", hash(self.identity()))
+            return self._hash
+
 
 @dataclass(frozen=True, slots=True, order=True)
-class ServiceKey(_Hashed):
+class ServiceKey(Hashed):
     """Identity of a virtual service in the kernel.
 
     Either protocol + address + port, or FWM + `fwmark` (then `address` is None, `port` 0).
@@ -93,14 +111,12 @@ class ServiceKey(_Hashed):
     port: int
     fwmark: int = 0
 
-    def __hash__(self) -> int:
-        try:
-            return self._hash
-        except AttributeError:
-            address = None if self.address is None else int(self.address)
-            value = hash((self.family, self.protocol, address, self.port, self.fwmark))
-            object.__setattr__(self, "_hash", value)
-            return value
+    __hash__ = Hashed.__hash__
+
+    def identity(self) -> tuple[object, ...]:
+        """As `Hashed` says."""
+        address = None if self.address is None else int(self.address)
+        return self.family, self.protocol, address, self.port, self.fwmark
 
     def __str__(self) -> str:
         if self.address is None:
@@ -109,19 +125,17 @@ class ServiceKey(_Hashed):
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class DestinationKey(_Hashed):
+class DestinationKey(Hashed):
     """Identity of a destination within its service."""
 
     address: IPAddress
     port: int
 
-    def __hash__(self) -> int:
-        try:
-            return self._hash
-        except AttributeError:
-            value = hash((int(self.address), self.port))
-            object.__setattr__(self, "_hash", value)
-            return value
+    __hash__ = Hashed.__hash__
+
+    def identity(self) -> tuple[object, ...]:
+        """As `Hashed` says."""
+        return int(self.address), self.port
 
     def __str__(self) -> str:
         return endpoint(self.address, self.port)

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from lvsd.core.model.kernel import Family, IPAddress
+from lvsd.core.record import dataclass
 
 #: linux/rtnetlink.h. In a VirtualRoute, table 0 is main, or that of the interface's VRF.
 TABLES = {"default": 253, "main": 254, "local": 255}

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
 
 from lvsd.core.model.kernel import SYNC_GROUP, Family, IPAddress
 from lvsd.core.model.path import Path, VirtualRoute, VirtualRule
+from lvsd.core.record import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field
+from dataclasses import field
 from operator import attrgetter
 
 from lvsd.core.model.actions import NO_ACTIONS, Actions
 from lvsd.core.model.kernel import (
     DestinationKey,
     Forwarding,
+    Hashed,
     IPAddress,
     Protocol,
     ServiceKey,
     VirtualService,
     endpoint,
 )
+from lvsd.core.record import dataclass
 
 
 class CheckKind(enum.StrEnum):
@@ -49,15 +51,8 @@ class CheckKind(enum.StrEnum):
     SIMPLETCP = "simpletcp"
 
 
-class _Hashed:
-    """Room for a hash worked out once: most of what looking a check up would cost each verdict."""
-
-    __slots__ = ("_hash",)
-    _hash: int
-
-
 @dataclass(frozen=True, slots=True)
-class Check(_Hashed):
+class Check(Hashed):
     """One distinct question to one target. Equal checks are probed once (design rule 11).
 
     `interval` and `timeout` are seconds; `timeout` bounds the whole exchange. `port` is where
@@ -91,14 +86,11 @@ class Check(_Hashed):
     secret: bytes = field(default=b"", repr=False)
     command: tuple[str, ...] = ()
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_hash", hash(_VALUES(self)))
+    __hash__ = Hashed.__hash__
 
-    def __hash__(self) -> int:
-        return self._hash
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return Check, _VALUES(self)  # the hash of a text is another in each process
+    def identity(self) -> tuple[object, ...]:
+        """As `Hashed` says."""
+        return _VALUES(self)
 
 
 _VALUES = attrgetter(*Check.__slots__)

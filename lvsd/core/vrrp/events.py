@@ -8,10 +8,11 @@ that must happen exactly once. What must remain true (which VIPs are bound) is n
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from lvsd.core.model import IPAddress, RouterConfig, Track
 from lvsd.core.packet import Advertisement, Reason
+from lvsd.core.record import dataclass
 
 
 class State(enum.StrEnum):

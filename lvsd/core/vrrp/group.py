@@ -9,10 +9,11 @@ out becomes MASTER only when every member wants it (keepalived's vrrp_sync_group
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from lvsd.core import packet
 from lvsd.core.model import Family, IPAddress, RouterConfig, Vip
+from lvsd.core.record import dataclass
 from lvsd.core.vrrp.departure import last_word, to_backup, to_backup_serving
 from lvsd.core.vrrp.events import (
     ChildLost,

@@ -7,10 +7,11 @@ packets. All times are on the caller's clock. Vocabulary: RFC 3768 §6, RFC 5798
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from lvsd.core.model import Family, IPAddress, Path, RouterConfig, Track, TrackKind, Vip
 from lvsd.core.packet import AUTH_NONE, AUTH_PASS, MULTICAST, TTL, Advertisement, Reason
+from lvsd.core.record import dataclass
 from lvsd.core.vrrp.events import Claim, State
 from lvsd.core.vrrp.timers import (
     BIND_TIMEOUT,

@@ -19,7 +19,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 
 from lvsd.linux import KernelError
-from lvsd.linux.ipvs import errors, messages
+from lvsd.linux.ipvs import errors, lookup
 
 #: A message of a transaction: IPVS command and its attributes.
 Request = tuple[int, bytes]
@@ -39,7 +39,7 @@ _RECEIVE = 1 << 16
 _MESSAGE = struct.Struct("=IHHIIBBxx")
 _NLMSGHDR = struct.Struct("=IHHII")
 _ERRNO = struct.Struct("=i")
-_GENERIC = messages.HEADER_SIZE
+_GENERIC = lookup.HEADER_SIZE
 _NETLINK_GENERIC = 16
 _NLMSG_ERROR, _NLMSG_DONE = 2, 3
 _REQUEST, _ACK, _DUMP, _DUMP_INTR = 0x1, 0x4, 0x300, 0x10
@@ -74,11 +74,11 @@ def _open() -> tuple[socket.socket, int]:
 
 def _lookup(sock: socket.socket) -> int:
     sock.settimeout(TIME_LIMIT)
-    attributes = messages.family_request()
-    sock.send(_packed(messages.GENL_ID_CTRL, _REQUEST, 0, (messages.CMD_GET_FAMILY, attributes)))
+    attributes = lookup.family_request()
+    sock.send(_packed(lookup.GENL_ID_CTRL, _REQUEST, 0, (lookup.CMD_GET_FAMILY, attributes)))
     for kind, _, _, body in _replies(sock.recv(_RECEIVE)):
         if kind != _NLMSG_ERROR:
-            return messages.family_number(bytes(body[4:]))
+            return lookup.family_number(bytes(body[4:]))
         number = -_ERRNO.unpack_from(body)[0]
         raise KernelError(number, errors.NO_IPVS if number == errno.ENOENT else _plain(number))
     raise KernelError(errno.EBADMSG, "the kernel gave an empty answer to the lookup of IPVS")
@@ -90,7 +90,7 @@ def _plain(number: int) -> str:
 
 def _packed(family: int, flags: int, sequence: int, request: Request) -> bytes:
     command, attributes = request
-    size = messages.HEADER_SIZE + len(attributes)
+    size = lookup.HEADER_SIZE + len(attributes)
     return _MESSAGE.pack(size, family, flags, sequence, 0, command, 1) + attributes
 
 
@@ -185,7 +185,7 @@ class Channel:
         while start < len(requests):
             end, size = start, 0
             while end < len(requests) and end - start < _BATCH_MESSAGES and size < _BATCH_BYTES:
-                size += messages.HEADER_SIZE + len(requests[end][1])
+                size += lookup.HEADER_SIZE + len(requests[end][1])
                 end += 1
             async with self._transaction() as sock:
                 refused = await self._send_batch(sock, requests[start:end])

@@ -18,7 +18,6 @@ import operator
 import struct
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from socket import htons, ntohs
@@ -37,6 +36,7 @@ from lvsd.core.model import (
     VirtualService,
 )
 from lvsd.core.plan import DelDest, DelService, NewDest, NewService, SetDest, SetService, Step
+from lvsd.core.record import dataclass
 
 CMD_NEW_SERVICE, CMD_SET_SERVICE, CMD_DEL_SERVICE, CMD_GET_SERVICE = 1, 2, 3, 4
 CMD_NEW_DEST, CMD_SET_DEST, CMD_DEL_DEST, CMD_GET_DEST = 5, 6, 7, 8

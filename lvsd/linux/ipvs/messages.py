@@ -2,9 +2,10 @@
 
 pyroute2 declares the netmask as an IPv4 address (IPv6 wants a prefix length), the tunnel port in
 host order (the kernel wants network order), and sync daemons and timeouts as opaque text. The
-derived classes here say what linux/ip_vs.h says. They serve sync daemons, timeouts, information
-and the family lookup, where convenience matters more than speed, and the tests as a decoder that
-shares nothing with `codec`. (pyroute2's own `update` command is never used: it sends a delete.)
+derived classes here say what linux/ip_vs.h says. They serve sync daemons and timeouts, where
+convenience matters more than speed, and the tests as a decoder that shares nothing with `codec`.
+(pyroute2's own `update` command is never used: it sends a delete.) Nothing imports this module
+before the first such request: pyroute2 would be a third of what the child loads to start.
 """
 
 from __future__ import annotations
@@ -15,18 +16,14 @@ from dataclasses import replace
 from ipaddress import ip_address
 from typing import Any
 
-from pyroute2.netlink import ctrlmsg, genlmsg, nla
+from pyroute2.netlink import genlmsg, nla
 from pyroute2.netlink.generic import ipvs as pyroute2_ipvs
 
 from lvsd.core.model import SyncDaemon, SyncRole
+from lvsd.linux.ipvs.lookup import HEADER_SIZE
 
 CMD_NEW_DAEMON, CMD_DEL_DAEMON, CMD_GET_DAEMON = 9, 10, 11
-CMD_SET_CONFIG, CMD_GET_CONFIG, CMD_GET_INFO = 12, 13, 15
-#: CTRL_CMD_GETFAMILY of linux/genetlink.h, and the family it is sent to.
-CMD_GET_FAMILY, GENL_ID_CTRL = 3, 0x10
-FAMILY_NAME = "IPVS"
-#: Length of nlmsghdr and genlmsghdr together.
-HEADER_SIZE = 20
+CMD_SET_CONFIG, CMD_GET_CONFIG = 12, 13
 
 
 def _corrected(cls: Any, **types: str) -> tuple[tuple[str, str], ...]:
@@ -57,7 +54,7 @@ class _Daemon(nla):  # type: ignore[misc]
 
 
 class IpvsMessage(genlmsg):  # type: ignore[misc]
-    """Any IPVS message but the answer to GET_INFO."""
+    """Any IPVS message but the answer to GET_INFO, which `lookup` reads."""
 
     prefix = "IPVS_CMD_ATTR_"
     nla_map = (
@@ -72,17 +69,6 @@ class IpvsMessage(genlmsg):  # type: ignore[misc]
     service, dest, daemon = _Service, _Dest, _Daemon
 
 
-class InfoMessage(genlmsg):  # type: ignore[misc]
-    """The answer to GET_INFO, whose attribute numbers are a space of their own."""
-
-    prefix = "IPVS_INFO_ATTR_"
-    nla_map = (
-        ("IPVS_INFO_ATTR_UNSPEC", "none"),
-        ("IPVS_INFO_ATTR_VERSION", "uint32"),
-        ("IPVS_INFO_ATTR_CONN_TAB_SIZE", "uint32"),
-    )
-
-
 def _attributes(message: Any, attrs: Sequence[Any]) -> bytes:
     message["attrs"] = list(attrs)
     message.encode()
@@ -95,16 +81,6 @@ def decode(cls: Any, attributes: bytes) -> Any:
     message = cls(header + attributes)
     message.decode()
     return message
-
-
-def family_request() -> bytes:
-    """Attributes of CTRL_CMD_GETFAMILY for IPVS."""
-    return _attributes(ctrlmsg(), [("CTRL_ATTR_FAMILY_NAME", FAMILY_NAME)])
-
-
-def family_number(attributes: bytes) -> int:
-    """The generic netlink number of IPVS from the answer to `family_request`."""
-    return int(decode(ctrlmsg, attributes).get_attr("CTRL_ATTR_FAMILY_ID"))
 
 
 def daemon_request(role: SyncRole, daemon: SyncDaemon | None = None) -> bytes:
@@ -149,14 +125,6 @@ def read_daemon(attributes: bytes) -> SyncDaemon:
         group=ip_address(group) if group else plain.group,
         maxlen=attribute("SYNC_MAXLEN") or 0,
     )
-
-
-def read_info(attributes: bytes) -> tuple[str, int]:
-    """Version of IPVS (`1.2.1`) and size of the connection table, from GET_INFO's answer."""
-    message = decode(InfoMessage, attributes)
-    version = message.get_attr("IPVS_INFO_ATTR_VERSION")
-    text = f"{version >> 16 & 0xFF}.{version >> 8 & 0xFF}.{version & 0xFF}"
-    return text, int(message.get_attr("IPVS_INFO_ATTR_CONN_TAB_SIZE"))
 
 
 _TIMEOUTS = ("TCP", "TCP_FIN", "UDP")

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import errno
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from lvsd.core.model import (
     DestinationKey,
@@ -25,7 +26,7 @@ from lvsd.core.model import (
 )
 from lvsd.core.plan import Step
 from lvsd.linux import KernelError
-from lvsd.linux.ipvs import codec, messages
+from lvsd.linux.ipvs import codec, lookup
 from lvsd.linux.ipvs.channel import Channel
 from lvsd.linux.ipvs.errors import step_error, sync_error
 from lvsd.linux.ipvs.reader import SLICE, Reader
@@ -39,6 +40,13 @@ def _readable() -> Iterator[None]:
         yield
     except codec.DecodeError as error:
         raise KernelError(errno.EBADMSG, f"unreadable IPVS dump: {error}") from error
+
+
+def _messages() -> Any:
+    """The module of the rare requests; it loads pyroute2, which few directors ever need."""
+    from lvsd.linux.ipvs import messages
+
+    return messages
 
 
 class Ipvs:
@@ -137,34 +145,38 @@ class Ipvs:
 
     async def sync_daemons(self) -> tuple[SyncDaemon, ...]:
         """The connection synchronisation threads that run, master first."""
+        messages = _messages()
         (found,) = await self._channel.dump([(messages.CMD_GET_DAEMON, b"")])
         return tuple(sorted(map(messages.read_daemon, found), key=lambda daemon: daemon.role))
 
     async def start_sync(self, daemon: SyncDaemon) -> None:
         """Start a thread. Raises KernelError, e.g. ENODEV, or EEXIST if its role runs already."""
-        await self._sync(messages.CMD_NEW_DAEMON, daemon.role, daemon)
+        await self._sync(_messages().CMD_NEW_DAEMON, daemon.role, daemon)
 
     async def stop_sync(self, role: SyncRole) -> None:
         """Stop the thread of this role. Raises KernelError, ESRCH if none runs."""
-        await self._sync(messages.CMD_DEL_DAEMON, role, None)
+        await self._sync(_messages().CMD_DEL_DAEMON, role, None)
 
     async def _sync(self, command: int, role: SyncRole, daemon: SyncDaemon | None) -> None:
         self.writes += 1
-        request = (command, messages.daemon_request(role, daemon))
+        request = (command, _messages().daemon_request(role, daemon))
         for number in (await self._channel.batch([request])).values():
             raise sync_error(role, daemon, number)
 
     async def timeouts(self) -> tuple[int, int, int]:
         """Connection timeouts of tcp, tcpfin and udp in seconds (`ipvsadm --set`)."""
-        return messages.read_timeouts(await self._channel.ask(messages.CMD_GET_CONFIG))
+        messages = _messages()
+        tcp, tcp_fin, udp = messages.read_timeouts(await self._channel.ask(messages.CMD_GET_CONFIG))
+        return tcp, tcp_fin, udp
 
     async def set_timeouts(self, tcp: int = 0, tcp_fin: int = 0, udp: int = 0) -> None:
         """Set connection timeouts in seconds; 0 leaves one as it is. Raises KernelError."""
         self.writes += 1
+        messages = _messages()
         request = (messages.CMD_SET_CONFIG, messages.timeouts_request(tcp, tcp_fin, udp))
         for number in (await self._channel.batch([request])).values():
             raise KernelError(number, f"ipvsadm --set {tcp} {tcp_fin} {udp}: errno {number}")
 
     async def info(self) -> tuple[str, int]:
         """Version of IPVS (`1.2.1`) and size of its connection table."""
-        return messages.read_info(await self._channel.ask(messages.CMD_GET_INFO))
+        return lookup.read_info(await self._channel.ask(lookup.CMD_GET_INFO))
