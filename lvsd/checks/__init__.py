@@ -46,7 +46,6 @@ from lvsd.checks.http import Http, Https
 from lvsd.checks.http_proxy import HttpProxy
 from lvsd.checks.imap import Imap, Imaps
 from lvsd.checks.ldap import Ldap, Ldaps
-from lvsd.checks.mysql import MySql
 from lvsd.checks.nntp import Nntp
 from lvsd.checks.oracle import Oracle
 from lvsd.checks.pgsql import PgSql
@@ -58,6 +57,13 @@ from lvsd.checks.simpletcp import simple
 from lvsd.checks.sip import sip
 from lvsd.checks.smtp import Smtp
 from lvsd.core.model import Check, CheckKind
+
+
+def _mysql(check: Check) -> Question:
+    from lvsd.checks.mysql import MySql  # its library takes as long to load as all other checks
+
+    return MySql(check)
+
 
 #: The registry. `on` and `off` ask nothing and never come here.
 KINDS: Mapping[CheckKind, Callable[[Check], Question]] = {
@@ -79,7 +85,7 @@ KINDS: Mapping[CheckKind, Callable[[Check], Question]] = {
     CheckKind.DNS: dns,
     CheckKind.LDAP: Ldap,
     CheckKind.LDAPS: Ldaps,
-    CheckKind.MYSQL: MySql,
+    CheckKind.MYSQL: _mysql,
     CheckKind.PGSQL: PgSql,
     CheckKind.ORACLE: Oracle,
     CheckKind.RADIUS: Radius,

@@ -1,9 +1,10 @@
 """What the checks of databases share whose client library may run in this process.
 
-The libraries are optional (`pip install lvsd[mysql]`). They are imported with this package, never
-while it runs; where one is missing, the check says how to install it and the configuration refuses
-it. Their exceptions become reasons here: the socket's own error where one lies beneath, else their
-words. A library that stumbles over a garbled answer means the server.
+The libraries are optional (`pip install lvsd[mysql]`). One is imported when a configuration with
+the first check that needs it comes into force, never while checks are made; where it is missing,
+the check says how to install it and the configuration refuses it. Their exceptions become reasons
+here: the socket's own error where one lies beneath, else their words. A library that stumbles over
+a garbled answer means the server.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ from lvsd.daemon.messages import (
     Stopped,
 )
 from lvsd.daemon.reading import needs_table
-from lvsd.daemon.report import Report
+from lvsd.daemon.report import HEADLINE_INTERVAL, Report
 from lvsd.daemon.scripts import Notifier, Tracker
 from lvsd.daemon.settings import Settings
 from lvsd.daemon.store import Store
@@ -364,16 +364,17 @@ class Child:
 
     async def _keep_settings(self) -> None:
         """Threads and sysctls follow the wish; main gets the headline, once a second at most."""
+        pause = _SETTINGS_INTERVAL
         while True:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_SETTINGS_INTERVAL):
+                async with asyncio.timeout(pause):
                     await self._settings_wake.wait()
             self._settings_wake.clear()
             wish = desired(self.director)
             if self.settings is not None:
                 await self.settings.follow(wish.sync_daemons, wish.sysctls)
             await self.keeper.save_manifest()
-            self.report.headline(self.director)
+            pause = _SETTINGS_INTERVAL if self.report.headline(self.director) else HEADLINE_INTERVAL
             self.verdicts.look()
             await asyncio.sleep(0.2)
 

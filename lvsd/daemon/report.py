@@ -12,6 +12,8 @@ from lvsd.daemon.lookout import Lookout
 from lvsd.daemon.messages import Notice, Ready, TrackValues
 from lvsd.daemon.parent import Parent
 
+#: Seconds between two headlines: one goes through all real servers.
+HEADLINE_INTERVAL = 1.0
 #: Virtuals named in the headline when they are down.
 _NAMED = 5
 
@@ -51,10 +53,10 @@ class Report:
             self._tracks = (values, {**lookout.numbers})
             self._parent.send(TrackValues(values, {**lookout.numbers}))
 
-    def headline(self, director: Director) -> None:
-        """One line for systemd's STATUS, at most once a second: it goes through all reals."""
-        if time.monotonic() < self._headline_at + 1.0:
-            return
+    def headline(self, director: Director) -> bool:
+        """One line for systemd's STATUS; False when it is too early for another."""
+        if time.monotonic() < self._headline_at + HEADLINE_INTERVAL:
+            return False
         self._headline_at = time.monotonic()
         pools = director.pools.values()
         reals = sum(len(pool.health) for pool in pools)
@@ -66,3 +68,4 @@ class Report:
         if text != self._headline:
             self._headline = text
             self._parent.send(Notice(text))
+        return True

@@ -16,6 +16,7 @@ from tests.bench import (
     passes,
     reload,
     scale,
+    start,
     table,
     watch,
     watch_kernel,
@@ -40,19 +41,20 @@ class Bench:
 
 
 BENCHES = (
+    Bench("start", start.run, {"reps": 5}),
     Bench("watch", watch.run, {"reps": 3}),
-    Bench("watch-kernel", watch_kernel.run, {"reps": 3}, ipvs=True),
-    Bench("checks", checks.run, {"reps": 3, "seconds": 10}),
-    Bench("passes", passes.run, {"reps": 2, "seconds": 20}, ipvs=True),
-    Bench("scale", scale.run, {"reps": 1, "seconds": 20}),
-    Bench("lateness", lateness.run, {"reps": 2, "seconds": 10}, (0.1,)),
+    Bench("watch-kernel", watch_kernel.run, {"reps": 1}, ipvs=True),
+    Bench("checks", checks.run, {"reps": 2, "seconds": 5}),
+    Bench("passes", passes.run, {"reps": 2, "seconds": 15}),
+    Bench("scale", scale.run, {"reps": 1, "seconds": 9}),
+    Bench("lateness", lateness.run, {"reps": 1, "seconds": 15}, (0.1,)),
     Bench("table", table.run, {"reps": 3}, ipvs=True),
-    Bench("reload", reload.run, {"reps": 3}),
+    Bench("reload", reload.run, {"reps": 2}),
     Bench("memory", memory.run, {"reps": 2}),
     Bench("detection", detection.run, {"reps": 5}, ipvs=True, long=True),
     Bench("failover", failover.run, {"reps": 20, "lanes": 5}, (1.0, 0.1, 0.01), long=True),
     Bench("flaps", lateness.run_long, {"minutes": 10}, long=True),
-    Bench("growth", growth.run, {"reps": 1, "seconds": 10}, long=True),
+    Bench("growth", growth.run, {"reps": 1, "seconds": 12}, long=True),
     Bench("fuzz", fuzz.run, {"inputs": 1_000_000}, long=True),
 )
 

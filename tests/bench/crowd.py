@@ -195,18 +195,32 @@ class CrowdKeepalived(Keepalived):
         self.process.send(signal.SIGHUP)
 
 
+#: An ipvsadm that accepts everything and knows of nothing.
+_STUB = """\
+#!/bin/sh
+case "$*" in *-L*) echo "IP Virtual Server version 1.2.1 (size=4096)" ;; esac
+"""
+
+
 class Ldirectord:
-    """ldirectord of the lab's tree on dirA; only on a kernel with IPVS."""
+    """ldirectord of the lab's tree on dirA. `stub`: with an ipvsadm that does nothing."""
 
     name = "ldirectord"
 
-    def __init__(self, lab: Topology, crowd: Crowd) -> None:
+    def __init__(self, lab: Topology, crowd: Crowd, stub: bool = False) -> None:
         self.lab, self.crowd = lab, crowd
         self.config = lab.folder / "ldirectord.cf"
         self.config.write_text(lvsd_conf(crowd))
+        self.words: list[str | Path] = ["ldirectord", self.config, "start"]
+        if stub:
+            program = lab.folder / "ipvsadm"
+            program.write_text(_STUB)
+            program.chmod(0o755)
+            over = f'mount --bind {program} /usr/sbin/ipvsadm && exec "$0" "$@"'
+            self.words = ["sh", "-c", over, *self.words]
 
     def start(self) -> None:
-        self.process = self.lab.spawn_peer("dirA", ["ldirectord", self.config, "start"])
+        self.process = self.lab.spawn_peer("dirA", self.words)
 
     def pids(self) -> list[int]:
         """Every process of it."""

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import median
 
-from lvsd.checks.engine import TICK
+from lvsd.checks.engine import STARTS
 from tests.bench.arrivals import Arrivals, arrivals
 from tests.bench.crowd import (
     Crowd,
@@ -178,9 +178,9 @@ def notes(seconds: float) -> tuple[str, ...]:
         "are from the fault to the last.",
         "`start lateness`: that process notes when each address is asked. The times of one "
         "address lie on a grid of 3 s, of which the earliest in the window is taken to be on "
-        "time; its own delays count against the daemon. lvsd gathers starts for "
-        f"{TICK * 1e3:g} ms, which is most of it; keepalived counts its interval from the end of a "
-        "check, so that its grid drifts.",
+        "time; its own delays count against the daemon. lvsd starts them "
+        f"{STARTS} at a time; keepalived counts its interval from the end of a check, so that its "
+        "grid drifts.",
         "`refused`: the process is killed. `silent`: packets to the addresses get lost without a "
         "word. Out: the table in memory (keepalived: the stub) was told of the last one.",
         f"`no end`: not all within {OUT_AT_LAST:g} s.",
