@@ -63,7 +63,7 @@ class Http(Brief):
     def talk(self) -> Talk:
         """Ask, read the reply, follow it on the same server, judge."""
         method, path, request = self.check.method, self.check.request, self.request
-        for _ in range(REDIRECTS + 1):
+        for left in range(REDIRECTS, -1, -1):
             reply = Reply(method)
             reply.feed((yield request))
             while not self._decided(reply):
@@ -73,7 +73,8 @@ class Http(Brief):
             path = self._follow(path, reply)
             method = "GET" if reply.status == 303 and method != "HEAD" else method
             request = self._render(method, path)
-            yield Again.CONNECT
+            if left:  # else the next connection would be for nothing
+                yield Again.CONNECT
         raise Failed(f"more than {REDIRECTS} redirects")
 
     @staticmethod

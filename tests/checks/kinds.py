@@ -170,13 +170,15 @@ UPGRADED = (
 async def server(
     script: Script, *, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None
 ) -> AsyncIterator[int]:
-    """A server on loopback; yields its port."""
+    """A server on loopback; yields its port. No connection is left in the end."""
     tasks: set[asyncio.Task[None]] = set()
+    writers: list[asyncio.StreamWriter] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         tasks.add(task)
+        writers.append(writer)
         try:
             with contextlib.suppress(OSError, EOFError, asyncio.LimitOverrunError):
                 await script(reader, writer)
@@ -195,6 +197,10 @@ async def server(
         for task in list(tasks):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for writer in writers:
+            writer.transport.abort()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
 
 
 @contextlib.contextmanager
