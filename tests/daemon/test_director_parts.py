@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from lvsd import log
 from lvsd.core.model import (
     DestinationKey,
     Family,
@@ -227,9 +228,11 @@ async def test_of_waiting_programs_the_newest_state_counts_and_one_event(tmp_pat
 
 @pytest.mark.root
 async def test_a_notify_program_that_hangs_is_killed_and_the_next_state_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scripts, "NOTIFY_TIME_LIMIT", 0.5)
+    told: list[tuple[str, object]] = []
+    monkeypatch.setattr(log, "_observer", lambda _, name, fields: told.append((name, fields)))
     out = tmp_path / "out"
     path = program(tmp_path, f'echo "$3" >> {out}\ntest "$3" = MASTER || exec sleep 600')
     router = RouterConfig("VI_1", "lo", 51, 100, (), notify=(path,))
@@ -240,7 +243,8 @@ async def test_a_notify_program_that_hangs_is_killed_and_the_next_state_told(
     notifier.changed(router, "master", 100)
     await notifier.finish(20.0)
     assert out.read_text().split() == ["BACKUP", "MASTER"]
-    assert "killed after 0.5 s" in capsys.readouterr().out
+    error = {"router": "VI_1", "program": path, "error": "killed after 0.5 s"}
+    assert told == [("notify_failed", error)]
 
 
 @pytest.mark.root
