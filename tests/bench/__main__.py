@@ -134,28 +134,35 @@ def main(argv: Sequence[str] | None = None) -> int:
 def benches(todo: Sequence[Bench], options: argparse.Namespace) -> int:
     """One after the other, printed as they end; then what was aimed at."""
     ended: list[Section] = []
+    status = 0
     try:
-        with tempfile.TemporaryDirectory(prefix="lvsd-bench-") as folder:
-            for bench in todo:
-                if bench.ipvs:
-                    found = iter([apart(bench, options, Path(folder))])
-                else:
-                    found = sections(bench, options)
-                for done in found:
-                    print("\n".join([f"\n# {done.name}: {done.machine}", *map(text, done.tables)]))
-                    sys.stdout.flush()
-                    ended.append(done)
-                    if options.write:
-                        write(done, [*keys()])
-    except LabError as error:
-        print(f"bench: {error}", file=sys.stderr)
-        return LAB_FAILED
+        for bench in todo:
+            try:
+                ended += told(bench, options)
+            except LabError as error:
+                print(f"bench: {bench.name}: {error}", file=sys.stderr)
+                status = LAB_FAILED
     except KeyboardInterrupt:
         return 130
     print(text(aims(ended)))
     if options.write:
         summarise(key(b, at) for b in chosen((), long=False) for at in b.intervals or (None,))
-    return 0
+    return status
+
+
+def told(bench: Bench, options: argparse.Namespace) -> Iterator[Section]:
+    """Run one bench, and print and write its sections as they end."""
+    with tempfile.TemporaryDirectory(prefix="lvsd-bench-") as folder:
+        if bench.ipvs:
+            found = iter([apart(bench, options, Path(folder))])
+        else:
+            found = sections(bench, options)
+        for done in found:
+            print("\n".join([f"\n# {done.name}: {done.machine}", *map(text, done.tables)]))
+            sys.stdout.flush()
+            if options.write:
+                write(done, [*keys()])
+            yield done
 
 
 if __name__ == "__main__":

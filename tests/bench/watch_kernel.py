@@ -77,10 +77,9 @@ def deaths(here: Host, name: str, found: Samples, moments: random.Random) -> Non
 
 async def written(reals: int) -> float:
     """Seconds from the wish that so many reals have weight 0 to the kernel's last word."""
-    ipvs = await Ipvs.open()
+    ipvs, wish = await Ipvs.open(), table.farm(reals)
+    applier = table.applier(ipvs, wish)
     try:
-        wish = table.desired(reals)
-        applier = table.applier(ipvs, wish)
         await applier.read()
         await _round(applier, wish)
         began = time.monotonic()
