@@ -21,7 +21,7 @@ from pathlib import Path
 
 from tests.bench.catalogue import BENCHES, Bench, chosen, key, keys
 from tests.bench.figures import PAGE, README, Section, Table, load, machine, text, today, write
-from tests.bench.summary import aims, summarise
+from tests.bench.summary import merged, summarise
 from tests.lab.run import LAB_FAILED, native, run_here
 from tests.lab.tree import LabError, ensure
 from tests.lab.vm import Follower, Vm, check_possible
@@ -144,9 +144,9 @@ def benches(todo: Sequence[Bench], options: argparse.Namespace) -> int:
                 status = LAB_FAILED
     except KeyboardInterrupt:
         return 130
-    print(text(aims(ended)))
+    print(text(merged(ended)))
     if options.write:
-        summarise(key(b, at) for b in chosen((), long=False) for at in b.intervals or (None,))
+        summarise(keys(summarised=True))
     return status
 
 

@@ -29,7 +29,8 @@ class Bench:
     """One bench: `run` is called with the values of `options`, in order, then with an interval.
 
     `options` holds the defaults. `intervals` between adverts, in seconds, give a section each.
-    `ipvs`: it needs a kernel with IPVS. `long`: it takes more than some minutes.
+    `ipvs`: it needs a kernel with IPVS. `long`: it takes more than some minutes. `summarised`:
+    what it aimed at is short enough for the README.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Bench:
     intervals: tuple[float, ...] = ()
     ipvs: bool = False
     long: bool = False
+    summarised: bool = True
 
 
 BENCHES = (
@@ -52,7 +54,7 @@ BENCHES = (
     Bench("reload", reload.run, {"reps": 2}),
     Bench("memory", memory.run, {"reps": 2}),
     Bench("detection", detection.run, {"reps": 5}, ipvs=True, long=True),
-    Bench("failover", failover.run, {"reps": 20, "lanes": 5}, (1.0, 0.1, 0.01), long=True),
+    Bench("failover", failover.run, {"reps": 20, "lanes": 5}, (1.0, 0.1, 0.01), False, True, False),
     Bench("flaps", lateness.run_long, {"minutes": 10}, long=True),
     Bench("growth", growth.run, {"reps": 1, "seconds": 12}, long=True),
     Bench("fuzz", fuzz.run, {"inputs": 1_000_000}, long=True),
@@ -70,7 +72,7 @@ def key(bench: Bench, interval: float | None) -> str:
     return bench.name if interval is None else f"{bench.name}-{interval:g}"
 
 
-def keys() -> Iterator[str]:
-    """The names of all sections of the page, in order."""
-    for bench in BENCHES:
+def keys(summarised: bool = False) -> Iterator[str]:
+    """The names of the page's sections, or of those that the README sums up, in order."""
+    for bench in (b for b in BENCHES if b.summarised or not summarised):
         yield from (key(bench, at) for at in bench.intervals or (None,))

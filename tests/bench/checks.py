@@ -16,8 +16,7 @@ from statistics import median
 
 from tests.bench.daemons import Job, checkers, cpu_seconds, stub_note
 from tests.bench.farm import Farm, farm
-from tests.bench.figures import Table, number, ratio, sample
-from tests.bench.watch import yes
+from tests.bench.figures import Table, aim, aims, number, ratio, sample
 
 ROWS = {
     "1,000 reals, 10 services": Job(reals=1000, services=10),
@@ -62,7 +61,7 @@ def run(reps: int, seconds: float) -> list[Table]:
         if theirs:
             share = median(ours) / median(theirs)
             target = f"≤ {number(AIMS[name])} × keepalived"
-            reached.append((name, target, ratio(ours, theirs), yes(share <= AIMS[name])))
+            reached.append(aim(name, target, ratio(ours, theirs), share <= AIMS[name]))
     return [
         Table(
             "CPU seconds per 1,000 HTTP checks, all processes of the daemon, native",
@@ -77,9 +76,5 @@ def run(reps: int, seconds: float) -> list[Table]:
                 stub_note(),
             ),
         ),
-        Table(
-            "CPU of HTTP checks: what was aimed at",
-            ("CPU per check", "target", "measured", "reached"),
-            reached,
-        ),
+        aims("CPU of HTTP checks", reached),
     ]

@@ -16,7 +16,7 @@ from statistics import median
 
 from tests.bench import lanes
 from tests.bench.daemons import DAEMONS, PRIORITIES, REAL_TIME_NOTE, Daemon, Job
-from tests.bench.figures import Table, number, ratio, sample
+from tests.bench.figures import Table, aim, aims, number, ratio, sample
 from tests.bench.lanes import Lane
 from tests.bench.observer import Observer
 from tests.bench.pair import (
@@ -38,7 +38,7 @@ from tests.lab.layout import Layout
 from tests.lab.topology import Topology
 
 TITLE = "Failover, VRRP only, native"
-START, YES = "start", "yes"
+START = "start"
 #: lvsd's lease in seconds at the intervals measured.
 LEASE = 2.0
 #: Seconds between two requests of the client.
@@ -152,8 +152,7 @@ def wire_table(results: Results, advertint: float) -> Table:
 def targets_table(results: Results, advertint: float) -> Table:
     """What lvsd promises, and what was measured."""
     rows = [*targets(results, advertint)]
-    title = f"Adverts every {advertint:g} s: what was aimed at"
-    return Table(title, ("event", "target", "measured", "reached"), rows)
+    return aims(f"Adverts every {advertint:g} s", rows, work="event")
 
 
 def targets(results: Results, advertint: float) -> Iterator[tuple[str, str, str, str]]:
@@ -165,7 +164,7 @@ def targets(results: Results, advertint: float) -> Iterator[tuple[str, str, str,
             allowed = 0.05 * advertint + 0.001
             behind = median(lates[0]) - median(lates[1])
             target = f"median at most {number(allowed * 1e3)} ms later than keepalived"
-            yield verdict(event, target, f"{number(behind * 1e3)} ms", behind <= allowed)
+            yield aim(event, target, f"{number(behind * 1e3)} ms", behind <= allowed)
     for event in (STOPPED, STEPPED_DOWN, *RETURNS):
         yield from at_most(results, event, "misses nothing", "outage", ASKED)
     yield from at_most(results, KILLED, "misses at most 50 ms", "outage", 0.05)
@@ -184,11 +183,7 @@ def at_most(
         worst = max(values)
         over = sum(value > limit for value in values)
         said = f"worst {number(worst * 1e3)} ms" + (f", {over} of {len(values)} over" * bool(over))
-        yield verdict(event, words, said, not over)
-
-
-def verdict(event: str, target: str, measured: str, reached: bool) -> tuple[str, str, str, str]:
-    return event, target, measured, YES if reached else "**no**"
+        yield aim(event, words, said, not over)
 
 
 def run(reps: int, count: int, advertint: float) -> list[Table]:
@@ -201,7 +196,7 @@ def run(reps: int, count: int, advertint: float) -> list[Table]:
 
 def reasons(table: Table) -> list[str]:
     """What is known of why a target is missed."""
-    if all(reached == YES for event, _, _, reached in table.rows if event == CUT):
+    if all(reached == "yes" for event, _, _, reached in table.rows if event == CUT):
         return []
     return [
         "Not reached when the cable is cut: what lvsd needs from the deadline to the announcement "

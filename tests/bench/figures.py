@@ -39,6 +39,10 @@ class Table:
     notes: Sequence[str] = ()
 
 
+#: The last columns of a table of aims.
+AIMED = ("target", "measured", "reached")
+
+
 @dataclass(frozen=True, slots=True)
 class Section:
     """What one bench has to say, where it was measured, and the arguments it was given."""
@@ -78,6 +82,18 @@ def ratio(ours: Sequence[float], theirs: Sequence[float]) -> str:
     if not ours or not theirs or not median(theirs) or math.isinf(median(theirs)):
         return "–"
     return f"{number(median(ours) / median(theirs))} ×"
+
+
+def aim(work: str, target: str, measured: str, reached: bool) -> tuple[str, str, str, str]:
+    """A row of a table of aims."""
+    return work, target, measured, "yes" if reached else "**no**"
+
+
+def aims(
+    of: str, rows: Sequence[tuple[str, str, str, str]], notes: Sequence[str] = (), work: str = ""
+) -> Table:
+    """The table of what some work aimed at; `summary` finds it again by its head."""
+    return Table(f"{of}: what was aimed at", (work, *AIMED), rows, notes)
 
 
 def percentile(values: Sequence[float], percent: float) -> float:

@@ -27,8 +27,7 @@ from tests.bench.crowd import (
     reweighted,
 )
 from tests.bench.daemons import compiler, cpu_seconds, memory, stub_note
-from tests.bench.figures import Table, number, percentile, sample
-from tests.bench.watch import yes
+from tests.bench.figures import Table, aim, aims, number, percentile, sample
 from tests.lab.topology import wait_until
 
 REALS = 20_000
@@ -161,9 +160,8 @@ def aimed(found: Mapping[tuple[str, str, str], list[float]], seconds: float) -> 
             if values := found.get((check, "lvsd", what)):
                 measured = median(values)
                 said = (f"{check}: {what}", f"≤ {number(limit)}", number(measured))
-                rows.append((*said, yes(measured <= limit)))
-    title = f"{REALS:,} real servers: what was aimed at"
-    return Table(title, ("", "target", "measured", "reached"), rows, notes(seconds))
+                rows.append(aim(*said, measured <= limit))
+    return aims(f"{REALS:,} real servers", rows, notes(seconds))
 
 
 def notes(seconds: float) -> tuple[str, ...]:

@@ -9,23 +9,22 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-from tests.bench.figures import PAGE, README, Section, Table, sections
+from tests.bench.figures import AIMED, PAGE, README, Section, Table, sections
 
-HEAD = ("target", "measured", "reached")
 BEGIN, END = "<!-- figures -->\n", "<!-- end of figures -->\n"
 _MEASURED = re.compile(r"^Measured on (\S+): (.+)\.$", re.MULTILINE)
 
 
-def aims(done: Iterable[Section]) -> Table:
+def merged(done: Iterable[Section]) -> Table:
     """The aims of some sections."""
     rows = [
         (section.name, *row)
         for section in done
         for table in section.tables
-        if tuple(table.head[-3:]) == HEAD
+        if tuple(table.head[-3:]) == AIMED
         for row in table.rows
     ]
-    return Table("What was aimed at", ("bench", "work", *HEAD), rows)
+    return Table("What was aimed at", ("bench", "work", *AIMED), rows)
 
 
 def told(section: str) -> Iterator[Sequence[str]]:
@@ -35,7 +34,7 @@ def told(section: str) -> Iterator[Sequence[str]]:
         cells = [cell.strip() for cell in line.strip("|").split("|")]
         if not line.startswith("|"):
             inside = False
-        elif tuple(cells[-3:]) == HEAD:
+        elif tuple(cells[-3:]) == AIMED:
             inside = True
         elif inside and not line.startswith("|---"):
             yield cells
@@ -50,7 +49,7 @@ def summarise(names: Iterable[str]) -> None:
         rows = [(name, *row) for name, text in found for row in told(text)]
         if rows:
             lines += [f"Measured on {date}: {machine}.", ""]
-            lines += [f"| bench | work | {' | '.join(HEAD)} |", "|---|---|---|---|---|"]
+            lines += [f"| bench | work | {' | '.join(AIMED)} |", "|---|---|---|---|---|"]
             lines += [
                 f"| [{n}](docs/figures.md#{n.replace('.', '')}) | {' | '.join(row)} |"
                 for n, *row in rows

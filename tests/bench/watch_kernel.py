@@ -24,8 +24,8 @@ from lvsd.daemon.table import Applier
 from lvsd.linux.ipvs import Ipvs
 from tests.bench import table, watch
 from tests.bench.crowd import CrowdKeepalived, CrowdLvsd, Ldirectord
-from tests.bench.figures import Table, number, ratio, sample
-from tests.bench.watch import AIMS, ALL, CROWD, INTERVAL, ONE, REALS, Host, Samples, yes
+from tests.bench.figures import Table, aim, aims, number, ratio, sample
+from tests.bench.watch import AIMS, ALL, CROWD, INTERVAL, ONE, REALS, Host, Samples
 from tests.lab.topology import Process
 
 #: Seconds between two looks at the kernel's table.
@@ -125,7 +125,7 @@ def run(reps: int) -> list[Table]:
 
 def tables(found: Samples) -> list[Table]:
     """The samples and the aims."""
-    rows, aims = [], []
+    rows, aimed = [], []
     for name, limit in AIMS.items():
         sides = [found[name, daemon] for daemon in DAEMONS]
         wrote = found[name, "written"]
@@ -133,17 +133,16 @@ def tables(found: Samples) -> list[Table]:
         rows.append((name, *(sample(s, 1e3) for s in (*sides, wrote)), *compared))
         worst = max(wrote)
         said = (f"{name}: weight 0 written, without detection", f"< {limit * 1e3:.0f} ms")
-        aims.append((*said, f"worst {number(worst * 1e3)} ms", yes(worst < limit)))
+        aimed.append(aim(*said, f"worst {number(worst * 1e3)} ms", worst < limit))
     return [
         Table(
             "From the death of a server process to weight 0 in the kernel for all its reals, ms",
             ("killed", *DAEMONS, "lvsd, writing alone", "to keepalived", "to ldirectord"),
             rows,
         ),
-        Table(
-            "A server process is killed: what was aimed at in the kernel",
-            ("", "target", "measured", "reached"),
-            aims,
+        aims(
+            "A server process is killed, with the kernel",
+            aimed,
             (
                 f"checkinterval {INTERVAL} s, failurecount 1, killed at random moments of the "
                 "interval; lvsd: watch=yes failfast=yes. A process that reads the kernel's table "
