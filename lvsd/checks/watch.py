@@ -25,8 +25,8 @@ from lvsd.checks.stream import CHUNK, RESET
 from lvsd.core.model import Check, IPAddress
 
 #: Seconds between two attempts: at first, and at most. They double, and restart once a connection
-#: has stood for long enough.
-PAUSE, PAUSE_MAX = 0.1, 30.0
+#: has stood for long enough. The first one leaves the checks time to ask a whole host.
+PAUSE, PAUSE_MAX = 0.25, 30.0
 STEADY = 60.0
 #: Seconds over which the first attempts are spread.
 FIRST_ROUND = 1.0
@@ -112,7 +112,7 @@ class _Watch:
         self._tell = tell
         self._pause = PAUSE
         self._heard = 0
-        self._socket: socket.socket | None = None
+        self._socket: socket.SocketType | None = None
         first = random.uniform(0.0, FIRST_ROUND)
         self._timer = self._loop.call_later(first, self._open)
 
@@ -130,7 +130,8 @@ class _Watch:
         address, port = self._target
         family = socket.AF_INET if address.version == 4 else socket.AF_INET6
         try:
-            sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+            # The class below `socket.socket`, as in `exchange`.
+            sock = socket.SocketType(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         except OSError:  # a shortage of this host says nothing of the target
             self._wait(PAUSE_MAX)
             return

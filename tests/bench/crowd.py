@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import shutil
 import signal
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -195,15 +196,18 @@ class CrowdKeepalived(Keepalived):
         self.process.send(signal.SIGHUP)
 
 
-#: An ipvsadm that accepts everything and knows of nothing.
+#: An ipvsadm that accepts everything, notes it, and knows of nothing.
 _STUB = """\
 #!/bin/sh
-case "$*" in *-L*) echo "IP Virtual Server version 1.2.1 (size=4096)" ;; esac
+case "$*" in
+    *-L*) echo "IP Virtual Server version 1.2.1 (size=4096)" ;;
+    *) echo "$*" >>{} ;;
+esac
 """
 
 
 class Ldirectord:
-    """ldirectord of the lab's tree on dirA. `stub`: with an ipvsadm that does nothing."""
+    """ldirectord of the lab's tree on dirA. `stub`: its ipvsadm only notes what it is told."""
 
     name = "ldirectord"
 
@@ -211,10 +215,13 @@ class Ldirectord:
         self.lab, self.crowd = lab, crowd
         self.config = lab.folder / "ldirectord.cf"
         self.config.write_text(lvsd_conf(crowd))
+        self.notes = lab.folder / "ipvsadm-notes"
+        self.notes.write_text("")
+        self._weighed: float | None = None
         self.words: list[str | Path] = ["ldirectord", self.config, "start"]
         if stub:
             program = lab.folder / "ipvsadm"
-            program.write_text(_STUB)
+            program.write_text(_STUB.format(self.notes))
             program.chmod(0o755)
             over = f'mount --bind {program} /usr/sbin/ipvsadm && exec "$0" "$@"'
             self.words = ["sh", "-c", over, *self.words]
@@ -228,6 +235,19 @@ class Ldirectord:
 
     def log(self) -> str:
         return self.process.text()
+
+    def weighed(self, weight: int) -> float:
+        """As of CrowdLvsd, as the stub has noted it and this has looked."""
+        told = f"-r {FIRST} -g -w {weight}\n" in self.notes.read_text()
+        if told and self._weighed is None:
+            self._weighed = time.time()
+        return self._weighed or float("inf")
+
+    def reload(self, crowd: Crowd) -> None:
+        """Take another configuration; returns at once."""
+        self.config.write_text(lvsd_conf(crowd))
+        self._weighed = None
+        self.process.send(signal.SIGHUP)
 
     def kill_everything(self) -> None:
         """It is killed with its whole group."""

@@ -23,6 +23,7 @@ from tests.bench.crowd import (
     CrowdDaemon,
     CrowdKeepalived,
     CrowdLvsd,
+    Ldirectord,
     out,
     reweighted,
 )
@@ -60,7 +61,7 @@ class Steady:
 
 
 @contextmanager
-def running(here: Arrivals, daemon: CrowdDaemon, asked: Crowd) -> Iterator[None]:
+def running(here: Arrivals, daemon: CrowdDaemon | Ldirectord, asked: Crowd) -> Iterator[None]:
     """The daemon, once everything was asked three times: from then on its grids stand."""
     here.serve(asked.http)
     daemon.start()
@@ -77,7 +78,9 @@ def running(here: Arrivals, daemon: CrowdDaemon, asked: Crowd) -> Iterator[None]
             here.kill()
 
 
-def steady(here: Arrivals, daemon: CrowdDaemon, asked: Crowd, seconds: float) -> Steady:
+def steady(
+    here: Arrivals, daemon: CrowdDaemon | Ldirectord, asked: Crowd, seconds: float
+) -> Steady:
     """A window without news."""
     pids = daemon.pids()
     cpu, began = cpu_seconds(pids), time.monotonic()
@@ -88,7 +91,7 @@ def steady(here: Arrivals, daemon: CrowdDaemon, asked: Crowd, seconds: float) ->
     return Steady(spent / (ended - began), size, pss, percentile(late, 99))
 
 
-def reload(daemon: CrowdDaemon, asked: Crowd) -> float:
+def reload(daemon: CrowdDaemon | Ldirectord, asked: Crowd) -> float:
     """Seconds from the wish to reload, with one weight changed, until the table was told."""
     weight, since = asked.weight + 1, time.time()
     daemon.reload(reweighted(asked, weight))
@@ -103,7 +106,9 @@ def levelled(daemon: CrowdDaemon, level: int, since: float) -> float:
     return max(out(daemon, level), since) - since
 
 
-def life(here: Arrivals, daemon: CrowdDaemon, asked: Crowd, seconds: float) -> dict[str, float]:
+def life(
+    here: Arrivals, daemon: CrowdDaemon | Ldirectord, asked: Crowd, seconds: float
+) -> dict[str, float]:
     """The figures of one daemon by name."""
     with running(here, daemon, asked):
         found = steady(here, daemon, asked, seconds)
