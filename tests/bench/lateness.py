@@ -214,7 +214,8 @@ def _aimed(todo: list[Row], found: dict[tuple[str, str], Seen]) -> Table:
         for point in POINTS[1:]:
             behind = percentile(ours, point) - percentile(theirs, point)
             target = f"p{point:g} at most {ALLOWED * 1e3:g} ms later than keepalived"
-            cells.append(aim(row.name, target, f"{behind * 1e3:+.2f} ms", behind <= ALLOWED))
+            work = f"adverts every {row.job.advertint * 1e3:g} ms, {row.name}"
+            cells.append(aim(work, target, f"{behind * 1e3:+.2f} ms", behind <= ALLOWED))
     return aims("Lateness of adverts", cells, work="while")
 
 

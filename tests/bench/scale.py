@@ -164,7 +164,11 @@ def aimed(found: Mapping[tuple[str, str, str], list[float]], seconds: float) -> 
         for what, limit in AIMS.items():
             if values := found.get((check, "lvsd", what)):
                 measured = median(values)
-                said = (f"{check}: {what}", f"≤ {number(limit)}", number(measured))
+                said = (
+                    f"{REALS:,} {check} checks every 3 s: {what}",
+                    f"≤ {number(limit)}",
+                    number(measured),
+                )
                 rows.append(aim(*said, measured <= limit))
     return aims(f"{REALS:,} real servers", rows, notes(seconds))
 
