@@ -24,7 +24,7 @@ from lvsd.core.model import (
     VirtualService,
 )
 from lvsd.linux.ipvs.codec import DestinationDecoder, encode_service
-from lvsd.linux.ipvs.reader import Reader
+from lvsd.linux.ipvs.reader import Reader, Torn
 from tests.core.test_ipvs_codec import attr, destinations, dump_entry
 
 WEB = ServiceKey(Family.INET, Protocol.TCP, ip_address("192.0.2.1"), 80)
@@ -172,3 +172,18 @@ def test_whatever_is_remembered_or_expected_the_answer_is_the_kernels(
         found = read(reader, dump(held, dice), expected)
         assert found == entry(held)
         assert list(found.destinations) == [each.key for each in held]
+
+
+@pytest.mark.parametrize("weight", [1, 2])
+def test_a_destination_that_is_named_twice_tells_that_the_dump_is_torn(weight: int) -> None:
+    """Somebody has added one while it was under way, and perhaps changed the one sent twice."""
+    held = reals(4)
+    reader = Reader(DestinationDecoder())
+    read(reader, dump(held))
+    torn = dump(held)
+    torn.insert(2, dump_entry(replace(held[2], weight=weight), Usage(0)))
+    with pytest.raises(Torn):
+        read(reader, torn)
+    with pytest.raises(Torn):
+        read(Reader(DestinationDecoder()), torn, entry(held))
+    assert read(reader, dump(held)) == entry(held)

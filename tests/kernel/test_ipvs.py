@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import socket
 import subprocess
 from ipaddress import ip_address
 
@@ -23,6 +24,7 @@ from lvsd.core.model import (
 from lvsd.core.plan import DelDest, NewDest, NewService, plan
 from lvsd.linux import KernelError, sysctl
 from lvsd.linux.ipvs import Ipvs
+from lvsd.linux.ipvs.channel import Channel
 from tests.kernel.namespace import kernel, namespace
 from tests.kernel.table_contract import MASQ, ROUTE, TUNNEL, VARIETY, WEB, entry, real, table
 
@@ -194,6 +196,32 @@ async def test_usage_of_an_unused_destination_is_nothing(kernel: Ipvs) -> None:
     )
     usage = await kernel.read_usage()
     assert usage == {(WEB, DestinationKey(ip_address("192.0.2.11"), 80)): Usage()}
+
+
+async def test_a_dump_that_an_addition_tears_is_read_again(
+    kernel: Ipvs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel names a destination twice when one comes in front between two parts."""
+    held = [real(f"192.0.2.{n}", 80, ROUTE) for n in range(1, 251)]
+    await kernel.apply(plan({}, table(entry(VirtualService(WEB, "rr"), *held)), ()))
+    other, received, torn = await Ipvs.open(), Channel._receive, 0
+
+    async def receive(channel: Channel, sock: socket.socket) -> bytes:
+        nonlocal torn
+        data = await received(channel, sock)
+        if channel is kernel._channel and len(data) > 2000 and torn < 2:
+            torn += 1
+            added = real("198.51.100.1", torn, ROUTE)
+            assert await other.apply([NewDest(WEB, added)]) == []
+        return data
+
+    monkeypatch.setattr(Channel, "_receive", receive)
+    for _ in range(2):
+        found = await kernel.read_table()
+    other.close()
+    assert torn == 2
+    assert found == await kernel.read_table()
+    assert len(found[WEB].destinations) == 252
 
 
 async def test_the_channel_recovers_after_a_cancelled_call(kernel: Ipvs) -> None:

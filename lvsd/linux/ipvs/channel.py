@@ -253,7 +253,7 @@ class Channel:
             entries = await self._dump_once(sock, request)
             if entries is not None:
                 return entries
-        raise KernelError(errno.EINTR, "IPVS: the table changes faster than it can be read")
+        raise KernelError(errno.EINTR, errors.UNSTEADY)
 
     async def _dump_once(self, sock: socket.socket, request: Request) -> list[bytes] | None:
         """The entries, None when the table changed meanwhile (NLM_F_DUMP_INTR)."""

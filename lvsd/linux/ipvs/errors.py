@@ -26,6 +26,7 @@ NO_PERMISSION = (
     "Permission denied: reading and writing the IPVS table needs CAP_NET_ADMIN (run as root)"
 )
 NO_ANSWER = "the kernel did not answer an IPVS request in time"
+UNSTEADY = "IPVS: the table changes faster than it can be read"
 
 _GENERAL = {
     errno.EPERM: NO_PERMISSION,

@@ -40,6 +40,13 @@ class _Seen:
         return dict(zip(self.marks, [*self.entry.destinations.values()][::-1], strict=True))
 
 
+class Torn(Exception):
+    """A dump in several parts names a destination twice: somebody added one in between.
+
+    The kernel goes on by counting (`ip_vs_genl_dump_dests`) and does not say so.
+    """
+
+
 class Reader:
     """Makes entries of dumps; remembers the last one of each service."""
 
@@ -71,7 +78,7 @@ class Reader:
     ) -> ServiceEntry:
         """The service with the destinations of its dump, in the order they were added.
 
-        It is `expected` itself when that is what the kernel holds. Raises DecodeError.
+        It is `expected` itself when that is what the kernel holds. Raises DecodeError, Torn.
         """
         marks = self._marks(dump)
         if marks is None:
@@ -137,7 +144,10 @@ def _counters(data: bytes) -> int:
 
 def _entry(service: VirtualService, dump: Sequence[Destination]) -> ServiceEntry:
     """The kernel puts a new destination in front and dumps from there."""
-    return ServiceEntry(service, {d.key: d for d in reversed(dump)})
+    destinations = {d.key: d for d in reversed(dump)}
+    if len(destinations) < len(dump):
+        raise Torn(f"{service.key}")
+    return ServiceEntry(service, destinations)
 
 
 def _alike(entry: ServiceEntry, service: VirtualService) -> bool:

@@ -26,10 +26,9 @@ from lvsd.core.model import (
 )
 from lvsd.core.plan import Step
 from lvsd.linux import KernelError
-from lvsd.linux.ipvs import codec, lookup
-from lvsd.linux.ipvs.channel import Channel
-from lvsd.linux.ipvs.errors import step_error, sync_error
-from lvsd.linux.ipvs.reader import SLICE, Reader
+from lvsd.linux.ipvs import codec, errors, lookup
+from lvsd.linux.ipvs.channel import DUMP_TRIES, Channel
+from lvsd.linux.ipvs.reader import SLICE, Reader, Torn
 
 _Dumps = list[tuple[VirtualService, list[bytes]]]
 
@@ -99,12 +98,17 @@ class Ipvs:
         """
         wished = expected or {}
         with _readable():
-            dumps = await self._dump()
-            self._reader.forget({service.key for service, _ in dumps})
-            return {
-                service.key: await self._reader.entry(service, dump, wished.get(service.key))
-                for service, dump in dumps
-            }
+            for _ in range(DUMP_TRIES):
+                with contextlib.suppress(Torn):
+                    dumps = await self._dump()
+                    self._reader.forget({service.key for service, _ in dumps})
+                    return {
+                        service.key: await self._reader.entry(
+                            service, dump, wished.get(service.key)
+                        )
+                        for service, dump in dumps
+                    }
+        raise KernelError(errno.EINTR, errors.UNSTEADY)
 
     async def read_usage(self) -> Mapping[tuple[ServiceKey, DestinationKey], Usage]:
         """Connections and totals of every destination. Raises KernelError.
@@ -139,7 +143,7 @@ class Ipvs:
             self.writes += len(requests)
             refused = await self._channel.batch(requests)
         return [
-            (steps[index], step_error(steps[index], number))
+            (steps[index], errors.step_error(steps[index], number))
             for index, number in sorted(refused.items())
         ]
 
@@ -161,7 +165,7 @@ class Ipvs:
         self.writes += 1
         request = (command, _messages().daemon_request(role, daemon))
         for number in (await self._channel.batch([request])).values():
-            raise sync_error(role, daemon, number)
+            raise errors.sync_error(role, daemon, number)
 
     async def timeouts(self) -> tuple[int, int, int]:
         """Connection timeouts of tcp, tcpfin and udp in seconds (`ipvsadm --set`)."""
