@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import socket
 import sys
 import traceback
@@ -37,6 +38,7 @@ class Firstborn(Launched):
 def run(options: RunOptions, guard: Guard) -> int:
     """The daemon, until it is told to stop; its exit status (0 orderly, 1 failure)."""
     gc.disable()  # main puts it to work again once everything is loaded
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, nobody could wait for a program
     take_precedence()
     try:
         runtime = Runtime(options)

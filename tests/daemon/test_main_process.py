@@ -20,6 +20,9 @@ from tests.netns.network import HERE, ROOT, eventually
 class Daemon:
     """A main process with a scripted child and no routers."""
 
+    #: A program that becomes another one, in front of the command line.
+    through = ()
+
     def __init__(self, folder, **document):
         self.folder = folder
         self.configure(**document)
@@ -35,7 +38,7 @@ class Daemon:
         more = {"PYTHONPATH": str(ROOT), "NOTIFY_SOCKET": str(self.folder / "notify")}
         with (self.folder / "log").open("ab") as log:
             return subprocess.Popen(
-                [sys.executable, str(HERE / "launch_main.py"), str(self.folder)],
+                [*self.through, sys.executable, str(HERE / "launch_main.py"), str(self.folder)],
                 stderr=log,
                 env={**os.environ, **more, "WATCHDOG_USEC": "400000"},
             )
@@ -188,6 +191,18 @@ def test_while_the_child_is_dead_main_answers_and_then_the_child_returns(daemon)
     assert document["director"] == "down"
     assert document["pid"] == one.process.pid
     assert one.ask("/v1/plan")[0] == 503
+    eventually(lambda: "child_returned" in one.log())
+    assert one.child() not in (None, dead)
+
+
+def test_who_ignores_its_children_starts_a_main_that_does_not(daemon, monkeypatch):
+    monkeypatch.setattr(Daemon, "through", ("env", "--ignore-signal=CHLD"))
+    one = daemon()
+    one.told("READY=1")
+    dead = eventually(one.child)
+
+    os.kill(dead, signal.SIGKILL)
+
     eventually(lambda: "child_returned" in one.log())
     assert one.child() not in (None, dead)
 
