@@ -7,7 +7,8 @@ servers turn into a burst.
 
 Faults of this host (no descriptor, no port) are counted in `local_errors` and asked again soon;
 they are never reported, for a pool must not empty through our own shortage. For the same reason a
-run whose deadline passed while the loop was stalled gets the lost time back.
+run whose deadline passed while the loop was stalled gets the lost time back, and while more answers
+have arrived than were read, next to nothing starts (which `lateness` shows) and nobody is silent.
 
 An unforeseen exception in a probe ends that run as a local fault and reaches the loop's exception
 handler. A regular expression cannot be interrupted: one that backtracks for seconds stalls this
@@ -62,7 +63,17 @@ class Result(NamedTuple):
 class _Run:
     """One probe under way; the `Run` its probe sees."""
 
-    __slots__ = ("check", "deadline_at", "engine", "entry", "loop", "probe", "reactor", "started")
+    __slots__ = (
+        "check",
+        "deadline_at",
+        "engine",
+        "entry",
+        "loop",
+        "lost_before",
+        "probe",
+        "reactor",
+        "started",
+    )
 
     def __init__(self, engine: Engine, entry: Entry, check: Check, now: float) -> None:
         self.engine: Engine | None = engine
@@ -72,7 +83,17 @@ class _Run:
         self.reactor = engine.reactor
         self.started = now
         self.deadline_at = now + check.timeout
+        self.lost_before = self.reactor.lost
         self.probe: Probe | None = None
+
+    @property
+    def patient_until(self) -> float:
+        """The deadline without what it may have waited behind others here: twice the time at most.
+
+        A request that could be sent only late is answered late.
+        """
+        lost = self.reactor.lost - self.lost_before
+        return self.deadline_at + min(lost, self.check.timeout)
 
     def begin(self, asked: Question) -> None:
         """Make the probe and start it."""
@@ -119,7 +140,6 @@ class Engine:
     def __init__(self, report: Callable[[Result], None], *, in_flight: int = IN_FLIGHT) -> None:
         self.loop = asyncio.get_running_loop()
         self.reactor = Reactor(self.loop)
-        self._watches = Watches(self.reactor, self.hasten)
         self.started = 0
         self.finished = 0
         self.local_errors = 0
@@ -133,11 +153,14 @@ class Engine:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
         self._pause = TICK
+        self._limit = STARTS
         self._closed = False
         files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         if files == resource.RLIM_INFINITY:
-            files = IN_FLIGHT + SPARE_DESCRIPTORS
-        self._in_flight = max(16, min(in_flight, files - SPARE_DESCRIPTORS))
+            files = 2 * IN_FLIGHT + SPARE_DESCRIPTORS
+        self._files = files - SPARE_DESCRIPTORS
+        self._watches = Watches(self.reactor, self.hasten, self._files // 2)
+        self._in_flight = self._most_in_flight = in_flight
 
     def set_checks(self, checks: Iterable[Check], watched: Iterable[Check] = ()) -> None:
         """Ask these from now on. Those asked already keep their schedule and their run.
@@ -158,6 +181,7 @@ class Engine:
         rate = sum(1 / check.interval for check in wanted)
         self._pause = min(TICK, STARTS / rate) if rate else TICK
         self._watches.follow(watched)
+        self._in_flight = max(16, min(self._most_in_flight, self._files - len(self._watches)))
         self._arm(now)
 
     def trigger(self, check: Check) -> None:
@@ -180,6 +204,11 @@ class Engine:
         """How many watch connections stand."""
         return self._watches.standing
 
+    @property
+    def unwatched(self) -> int:
+        """How many targets have no watch connection, because descriptors are few."""
+        return self._watches.left_out
+
     def close(self) -> None:
         """Stop, report nothing more, and close every socket. May be called twice."""
         self._closed = True
@@ -196,24 +225,25 @@ class Engine:
         self.reactor.close()
 
     def settle(self, run: _Run, outcome: str | Failed | LocalFault) -> None:
-        """A run ended: free it, plan the next one, report."""
+        """A run ended: plan the next one (first, lest it be forgotten), free this one, report."""
         now, entry = self.loop.time(), run.entry
         full = len(self._runs) >= self._in_flight
         del self._runs[entry]
-        run.close()
         if isinstance(outcome, LocalFault):
             self.local_errors += 1
             self.local_reason = str(outcome)
             self._schedule.retry(entry, now)
             self._arm(now)
+            run.close()
             return
         self.finished += 1
         passed = isinstance(outcome, str)
-        warned = entry.hastened or entry.news is False
+        warned = entry.hastened is False or entry.news is False
         gone = warned and isinstance(outcome, NobodyListens)
         self._schedule.finished(entry, now, passed)
         if full or entry.planned_at < self._timer_at:  # else the timer is early enough
             self._arm(now)
+        run.close()
         self._report(Result(entry.check, passed, str(outcome), now, now - run.started, gone))
 
     def _tick(self) -> None:
@@ -221,9 +251,10 @@ class Engine:
         pause, due = self._pause, deque[Entry]()
         try:
             self._expire()
+            limit = self._most_starts()
             now = self.loop.time()
-            due.extend(self._schedule.due(now, min(STARTS, self._in_flight - len(self._runs))))
-            if len(due) == STARTS:
+            due.extend(self._schedule.due(now, min(limit, self._in_flight - len(self._runs))))
+            if len(due) == limit:
                 pause = HURRY
             while due:
                 self._start(due.popleft(), now)
@@ -233,6 +264,14 @@ class Engine:
             for entry in due:
                 self._schedule.put_back(entry)
             self._arm(now, HURRY if due else pause)
+
+    def _most_starts(self) -> int:
+        """While answers lie unread hardly any, then twice as many each time: rather late than
+        taken for silent."""
+        if self.reactor.behind:
+            self.reactor.serve()
+        self._limit = 1 if self.reactor.behind else min(2 * self._limit, STARTS)
+        return self._limit
 
     def _start(self, entry: Entry, now: float) -> None:
         if self._closed or entry not in self._questions:  # removed by a report of this very tick
@@ -260,9 +299,12 @@ class Engine:
                 continue
             if at == run.deadline_at and now - at > STALL:  # once per run
                 at = now + min(now - at, run.check.timeout)
-                heappush(self._deadlines, (at, serial, run))
+            elif run.patient_until > now:
+                at = run.patient_until
             else:
                 self.settle(run, Failed(run.probe.expired()))
+                continue
+            heappush(self._deadlines, (at, serial, run))
 
     def _arm(self, now: float, pause: float | None = None) -> None:
         """Set the timer for the next start (if there is room for one) or the next deadline."""

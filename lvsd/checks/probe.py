@@ -85,6 +85,7 @@ _LOCAL = frozenset(
         errno.ENOBUFS,
         errno.ENOMEM,
         errno.EAFNOSUPPORT,
+        errno.ENOSPC,  # the watches that epoll has for a user
     }
 )
 

@@ -41,6 +41,11 @@ class Reactor:
         self._handlers: dict[int, Callable[[int], None]] = {}
         self._fresh: set[int] = set()
         self._shared: dict[object, Closable] = {}
+        #: Whether the last turn has left something unserved, as far as one can tell.
+        self.behind = False
+        #: Seconds, of all so far, that what was ready may have waited for others to be served.
+        self.lost = 0.0
+        self._served_at = 0.0
         loop.add_reader(self._epoll.fileno(), self.serve)
 
     def register(self, fd: int, mask: int, handler: Callable[[int], None]) -> None:
@@ -54,9 +59,9 @@ class Reactor:
         self._epoll.modify(fd, mask)
 
     def unregister(self, fd: int) -> None:
-        """Forget `fd`."""
-        del self._handlers[fd]
-        self._epoll.unregister(fd)
+        """Forget `fd`; nothing where its registration failed."""
+        if self._handlers.pop(fd, None) is not None:
+            self._epoll.unregister(fd)
 
     def shared(self, key: object, make: Callable[[], _Shared]) -> _Shared:
         """The one object of this engine known by `key`, made on first use."""
@@ -69,14 +74,22 @@ class Reactor:
         if self._epoll.closed:
             return
         self._fresh.clear()
-        until = self._loop.time() + BUDGET
-        for fd, mask in self._epoll.poll(0, EVENTS):
+        now = self._loop.time()
+        since, until = self._served_at if self.behind else now, now + BUDGET
+        found = self._epoll.poll(0, EVENTS)
+        self.behind = len(found) == EVENTS
+        for fd, mask in found:
             handler = self._handlers.get(fd)
             # A number may be reused within one batch: then the event belongs to the old owner.
             if handler is not None and fd not in self._fresh:
                 handler(mask)
-                if self._loop.time() > until or self._epoll.closed:
-                    return
+                now = self._loop.time()
+                if now > until or self._epoll.closed:
+                    self.behind = self.behind or fd != found[-1][0]
+                    break
+        if now > until or self.behind:
+            self.lost += now - since
+        self._served_at = now
 
     def close(self) -> None:
         """Close the set and everything shared. Probes were closed before."""

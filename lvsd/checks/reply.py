@@ -44,12 +44,13 @@ def plain_body(data: bytes) -> bytes | None:
     if end < 0 or not data.startswith(_PLAIN):
         return None
     head = data[: end + 2].lower()
-    at = head.find(_PLAIN_LENGTH) + len(_PLAIN_LENGTH)
-    if head.count(_PLAIN_LENGTH[:-1]) != 1 or b"\ntransfer-encoding" in head:
+    at = head.find(_PLAIN_LENGTH)
+    if at < 0 or head.count(_PLAIN_LENGTH[:-1]) != 1 or b"\ntransfer-encoding" in head:
         return None
     # A line that ends otherwise might be the end of the head, to a `Reply`.
     if head.count(b"\n") != head.count(b"\r\n"):
         return None
+    at += len(_PLAIN_LENGTH)
     length = head[at : head.find(b"\r", at)].strip()
     if not length.isdigit() or len(length) > 18:
         return None

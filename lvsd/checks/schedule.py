@@ -34,7 +34,7 @@ class Entry:
     `planned_at` is the start on the grid, `started_at` the true one. `running` from the moment it
     was handed out until `finished` or `retry`. `spread`: the next gap is the check's own. `passed`
     is the last verdict, `news` what was told of the target that it has not answered yet (True: it
-    is there), `hastened` that the present start answers to news.
+    is there), `hastened` the news that the present start answers to.
     """
 
     __slots__ = (
@@ -59,7 +59,7 @@ class Entry:
         self.serial = 0
         self.running = False
         self.again = False
-        self.hastened = False
+        self.hastened: bool | None = None
         self.news: bool | None = None
         self.passed: bool | None = None
         self.spread = check.interval > FIRST_ROUND
@@ -118,7 +118,7 @@ class Schedule:
         if entry.running:
             entry.news = there
         elif entry.passed is not there and entry.passed is not None:
-            entry.hastened = entry.spread = True
+            entry.hastened, entry.spread = there, True
             self._plan(entry, now)
 
     def next_at(self) -> float | None:
@@ -145,7 +145,7 @@ class Schedule:
     def finished(self, entry: Entry, now: float, passed: bool) -> None:
         """The check was answered: plan the next start."""
         first, entry.passed = entry.passed is None, passed
-        entry.hastened = entry.news is not None and entry.news is not passed
+        entry.hastened = None if entry.news is passed else entry.news
         entry.news = None
         interval = entry.check.interval
         next_at = entry.planned_at + interval
@@ -157,7 +157,7 @@ class Schedule:
                 least = max(least, FIRST_ROUND)
             next_at = base + least + (interval - least) * entry.phase
         entry.spread = False
-        if entry.again or entry.hastened or next_at < now:
+        if entry.again or entry.hastened is not None or next_at < now:
             next_at = now
         self._replan(entry, next_at)
 

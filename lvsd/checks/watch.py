@@ -30,6 +30,8 @@ PAUSE, PAUSE_MAX = 0.25, 30.0
 STEADY = 60.0
 #: Seconds over which the first attempts are spread.
 FIRST_ROUND = 1.0
+#: Seconds of silence before keepalive probes at most (Linux: MAX_TCP_KEEPIDLE).
+IDLE_MAX = 32767
 #: Bytes taken from a server that is not asked anything.
 MOST = 1 << 20
 #: Seconds between two keepalive probes, and how many go unanswered.
@@ -41,12 +43,17 @@ Target = tuple[IPAddress, int]
 
 
 class Watches:
-    """The watch connections of an engine. `tell` gets each check of a target, and whether it is
-    there (else it may be gone)."""
+    """The watch connections of an engine, `most` of them, for each keeps a descriptor.
 
-    def __init__(self, reactor: Reactor, tell: Callable[[Check, bool], None]) -> None:
+    `tell` gets each check of a target, and whether it is there (else it may be gone). `left_out`
+    is the number of targets that there was no room for.
+    """
+
+    def __init__(self, reactor: Reactor, tell: Callable[[Check, bool], None], most: int) -> None:
+        self.left_out = 0
         self._reactor = reactor
         self._tell = tell
+        self._most = most
         self._watches: dict[Target, _Watch] = {}
 
     def follow(self, checks: Iterable[Check]) -> None:
@@ -59,9 +66,16 @@ class Watches:
         for target, asking in wanted.items():
             watch = self._watches.get(target)
             if watch is None:
+                if len(self._watches) >= self._most:
+                    continue
                 watch = self._watches[target] = _Watch(self._reactor, target, self._told)
-            watch.idle = max(1, round(min(check.interval for check in asking) / 2))
+            idle = round(min(check.interval for check in asking) / 2)
+            watch.idle = min(max(1, idle), IDLE_MAX)
             watch.checks = tuple(asking)
+        self.left_out = len(wanted) - len(self._watches)
+
+    def __len__(self) -> int:
+        return len(self._watches)
 
     @property
     def standing(self) -> int:
@@ -132,14 +146,15 @@ class _Watch:
         try:
             # The class below `socket.socket`, as in `exchange`.
             sock = socket.SocketType(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+            self._socket, self._heard = sock, 0
+            for level, option, value in _options(family, self.idle):
+                sock.setsockopt(level, option, value)
+            code = sock.connect_ex((str(address), port))
+            self._reactor.register(sock.fileno(), WRITE, self._ready)
         except OSError:  # a shortage of this host says nothing of the target
+            self.close()
             self._wait(PAUSE_MAX)
             return
-        self._socket, self._heard = sock, 0
-        for level, option, value in _options(family, self.idle):
-            sock.setsockopt(level, option, value)
-        code = sock.connect_ex((str(address), port))
-        self._reactor.register(sock.fileno(), WRITE, self._ready)
         if code not in (0, errno.EINPROGRESS):
             self._end()
 

@@ -102,6 +102,7 @@ class Checker:
                 engine.local_reason,
                 engine.lateness,
                 engine.watching,
+                engine.unwatched,
             )
         )
         self._loop.call_later(checking.BEAT, self._beat)

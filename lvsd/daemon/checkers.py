@@ -58,6 +58,10 @@ class Asker(Protocol):
     def watching(self) -> int:
         """How many watch connections stand."""
 
+    @property
+    def unwatched(self) -> int:
+        """How many targets have none for want of descriptors."""
+
     def set_checks(self, checks: Iterable[Check], watched: Iterable[Check] = ()) -> None:
         """Ask these from now on."""
 
@@ -147,11 +151,15 @@ class Checkers:
     def notes(self) -> list[str]:
         """What the operator must know."""
         count = len(self._workers)
-        return [
+        notes = [
             f"check worker {worker.place} of {count} {worker.lost}: it is being started again"
             for worker in self._workers
             if worker.lost
         ]
+        if left_out := sum(asker.unwatched for asker in self._askers()):
+            why = "open files are limited (LimitNOFILE=, ulimit -Hn)"
+            notes.append(f"{left_out} real servers have no watch connection: {why}")
+        return notes
 
     def _askers(self) -> list[Asker]:
         return [self._here, *self._workers]

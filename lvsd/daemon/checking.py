@@ -77,6 +77,7 @@ class Work(Message, frozen=True):
     local_reason: str = ""
     lateness: float = 0.0
     watching: int = 0
+    unwatched: int = 0
 
     def after(self, before: Work) -> Work:
         """Counts go on over the lives of a worker; the rest is of this moment."""

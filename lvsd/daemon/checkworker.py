@@ -119,6 +119,11 @@ class Worker:
         """How many watch connections stand."""
         return self.work.watching
 
+    @property
+    def unwatched(self) -> int:
+        """How many targets have none for want of descriptors."""
+        return self.work.unwatched
+
     def _ask(self, added: Collection[int], removed: list[int]) -> None:
         wires = {number: checking.check_to_wire(self._known[number].check) for number in added}
         self._say(Ask(wires, removed, self._watched))

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
-import os
-import resource
 import subprocess
 import sys
 from collections import Counter
@@ -155,55 +152,6 @@ async def test_a_report_may_close_the_engine() -> None:
         await asyncio.wait_for(done.wait(), 3)
 
 
-async def test_running_out_of_descriptors_condemns_nobody() -> None:
-    results = Results()
-    old = resource.getrlimit(resource.RLIMIT_NOFILE)
-    async with server(answering(reply())) as port:
-        engine = Engine(results)
-        engine.set_checks([replace(CHECK, port=port, interval=0.05)])
-        await results.until(1)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (3, old[1]))
-        try:
-            await condition(lambda: engine.local_errors >= 3)
-            before = len(results.all)
-        finally:
-            resource.setrlimit(resource.RLIMIT_NOFILE, old)
-        await results.until(before + 1)
-        engine.close()
-    assert engine.local_reason == "too many open files"
-    assert all(r.passed for r in results.all)
-
-
-@pytest.mark.parametrize("code", [errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.EMFILE])
-@pytest.mark.parametrize(
-    ("asked", "maker"),
-    [
-        (CHECK, "SocketType"),
-        (replace(CHECK, kind=CheckKind.CONNECT), "SocketType"),
-        (replace(CHECK, method="HEAD", receive=b""), "socket"),
-    ],
-)
-async def test_a_shortage_of_ports_condemns_nobody(
-    asked: Check, maker: str, code: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    results = Results()
-
-    class Short(getattr(stream.socket, maker)):  # type: ignore[misc]
-        def connect_ex(self, _address: object) -> int:
-            return code
-
-    async with server(answering(reply())) as port:
-        engine = Engine(results)
-        with monkeypatch.context() as patch:
-            patch.setattr(stream.socket, maker, Short)
-            engine.set_checks([replace(asked, port=port, interval=0.05)])
-            await condition(lambda: engine.local_errors >= 2)
-            assert not results.all
-        await results.until(1)
-        engine.close()
-    assert results.all[0].passed
-
-
 async def test_a_connection_to_itself_is_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     class Mirror(stream.socket.SocketType):
         """Gets the port it connects to as its own, as chance may have it."""
@@ -249,31 +197,6 @@ async def test_an_event_of_a_closed_socket_does_not_reach_its_successor() -> Non
     reactor.close()
     for sock in [*opened, *pairs[0], *pairs[1]]:
         sock.close()
-
-
-async def test_a_stall_of_our_own_does_not_expire_a_check() -> None:
-    """A loop that stood still past the deadline gives the check the lost time back."""
-    results = Results()
-    release = asyncio.Event()
-
-    async def late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        release.set()
-        writer.write(reply())
-
-    async with server(late) as port:
-        engine = Engine(results)
-        check = replace(CHECK, port=port, timeout=0.3)
-        engine.set_checks([check])
-        engine.trigger(check)
-        await condition(lambda: engine.started == 1)
-        loop = asyncio.get_running_loop()
-        until = loop.time() + 0.6
-        while loop.time() < until:  # the stall
-            os.getpid()
-        (result,) = await results.until(1)
-        engine.close()
-    assert result.passed, result.reason
 
 
 async def test_a_coroutine_can_be_a_check(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,9 +37,19 @@ _LINES = (
     b"Transfer-Encoding: chunked",
     b"Location: /there",
     b"Date: today",
+    b"Content-Length-X: 9",
     b"",
 )
-_STATUS = (b"200 OK", b"200", b"204 No", b"302 Found", b"100 Continue", b"500 Sorry", b"2000")
+_STATUS = (
+    b"200 OK",
+    b"200",
+    b"200 4",
+    b"204 No",
+    b"302 Found",
+    b"100 Continue",
+    b"500 Sorry",
+    b"2000",
+)
 
 
 def _reply(

@@ -159,9 +159,9 @@ def test_news_that_contradicts_the_last_verdict_starts_a_check_now(there: bool) 
     schedule.hasten(check, there, 1.5)
 
     assert schedule.due(1.5, 10) == [entry]
-    assert entry.hastened
+    assert entry.hastened is there
     schedule.finished(entry, 1.6, there)
-    assert not entry.hastened
+    assert entry.hastened is None
     schedule.hasten(check, there, 1.7)  # known by now
     assert schedule.due(1.7, 10) == []
 
@@ -174,13 +174,13 @@ def test_news_during_a_run_starts_another_one_if_the_verdict_does_not_know_it() 
     schedule.hasten(check, False, 1.1)
     schedule.finished(entry, 1.2, True)
     assert schedule.due(1.2, 10) == [entry]
-    assert entry.hastened
+    assert entry.hastened is False
 
     schedule.hasten(check, False, 1.3)
     schedule.finished(entry, 1.4, False)
 
     assert schedule.due(1.4, 10) == []
-    assert not entry.hastened
+    assert entry.hastened is None
 
 
 def test_many_that_were_hastened_together_are_spread_again() -> None:

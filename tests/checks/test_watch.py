@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import resource
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from ipaddress import ip_address
@@ -10,7 +12,7 @@ from ipaddress import ip_address
 import pytest
 
 from lvsd.checks import watch
-from lvsd.checks.engine import Engine
+from lvsd.checks.engine import SPARE_DESCRIPTORS, Engine
 from lvsd.core.model import Check, CheckKind
 from tests.checks.kinds import Results, condition, free_port, listening
 
@@ -18,6 +20,7 @@ pytestmark = pytest.mark.usefixtures("no_leaks")
 
 #: Asked so seldom that every verdict after the first is the watch connection's doing.
 CHECK = Check(CheckKind.CONNECT, ip_address("127.0.0.1"), 0, 600.0, 2.0)
+LOOPBACKS = [ip_address(f"127.0.0.{n}") for n in range(1, 61)]
 
 
 class Process:
@@ -30,7 +33,7 @@ class Process:
         self._server: asyncio.Server | None = None
 
     async def start(self) -> Process:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(self._accept, "0.0.0.0", self.port)
         return self
 
     async def die(self) -> None:
@@ -226,3 +229,61 @@ def attempted(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
     monkeypatch.setattr(watch._Watch, "_wait", told)
     return pauses
+
+
+async def test_news_that_it_is_back_is_no_news_that_it_is_gone(
+    engine: Engine, process: Process, results: Results
+) -> None:
+    """Refused right after its return, say by a full backlog: a failure as any other."""
+    check = await watched(engine, process, results)
+    engine.set_checks([check])
+    await process.die()
+    engine.trigger(check)
+    assert not (await results.until(2))[1].passed
+
+    engine.hasten(check, there=True)
+
+    result = (await results.until(3))[2]
+    assert (result.reason, result.gone) == ("refused", False)
+
+
+async def test_an_interval_beyond_what_the_kernel_can_wait_is_watched_all_the_same(
+    engine: Engine, process: Process, results: Results
+) -> None:
+    check = replace(CHECK, port=process.port, interval=200_000.0)
+    engine.set_checks([check], [check])
+    await condition(lambda: engine.watching == 1)
+    engine.set_checks([check])
+    await results.until(1)
+
+
+async def test_few_descriptors_are_left_to_the_checks(process: Process, results: Results) -> None:
+    old = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (SPARE_DESCRIPTORS + 40, old[1]))
+    engine = Engine(results)
+    try:
+        asked = [replace(CHECK, address=loopback, port=process.port) for loopback in LOOPBACKS]
+        engine.set_checks(asked, asked)
+        await condition(lambda: len({result.check for result in results.all}) == len(asked))
+        assert (engine.unwatched, engine.local_errors) == (len(asked) - 20, 0)
+        engine.set_checks(asked, asked[:20])
+        assert engine.unwatched == 0
+    finally:
+        engine.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, old)
+
+
+async def test_a_shortage_of_this_host_ends_no_watch(
+    engine: Engine, process: Process, results: Results, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "no room")
+
+    monkeypatch.setattr(watch, "PAUSE_MAX", 0.1)
+    pauses = attempted(monkeypatch)
+    check = replace(CHECK, port=process.port)
+    with monkeypatch.context() as patch:
+        patch.setattr(engine.reactor, "register", full)
+        engine.set_checks([], [check])
+        await condition(lambda: len(pauses) > 1)
+    await condition(lambda: engine.watching == 1)
