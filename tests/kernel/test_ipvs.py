@@ -198,30 +198,33 @@ async def test_usage_of_an_unused_destination_is_nothing(kernel: Ipvs) -> None:
     assert usage == {(WEB, DestinationKey(ip_address("192.0.2.11"), 80)): Usage()}
 
 
-async def test_a_dump_that_an_addition_tears_is_read_again(
-    kernel: Ipvs, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("change", [NewDest, DelDest])
+async def test_a_dump_that_a_change_tears_is_read_again(
+    kernel: Ipvs, change: type[NewDest | DelDest], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The kernel names a destination twice when one comes in front between two parts."""
+    """Between two pieces one comes or goes in front: another one is named twice, or left out."""
     held = [real(f"192.0.2.{n}", 80, ROUTE) for n in range(1, 251)]
     await kernel.apply(plan({}, table(entry(VirtualService(WEB, "rr"), *held)), ()))
-    other, received, torn = await Ipvs.open(), Channel._receive, 0
+    other, received, torn = await Ipvs.open(), Channel._receive, True
 
     async def receive(channel: Channel, sock: socket.socket) -> bytes:
         nonlocal torn
         data = await received(channel, sock)
-        if channel is kernel._channel and len(data) > 2000 and torn < 2:
-            torn += 1
-            added = real("198.51.100.1", torn, ROUTE)
-            assert await other.apply([NewDest(WEB, added)]) == []
+        if channel is kernel._channel and len(data) > 2000 and not torn:
+            torn = True
+            added = real("198.51.100.1", len(known), ROUTE)
+            step = NewDest(WEB, added) if change is NewDest else DelDest(WEB, known[-1])
+            assert await other.apply([step]) == []
         return data
 
     monkeypatch.setattr(Channel, "_receive", receive)
-    for _ in range(2):
+    for _ in range(3):
+        known, torn = [*(await kernel.read_table())[WEB].destinations], False
         found = await kernel.read_table()
+        assert torn
+        assert found == await kernel.read_table()
+        assert len(found[WEB].destinations) == len(known) + (1 if change is NewDest else -1)
     other.close()
-    assert torn == 2
-    assert found == await kernel.read_table()
-    assert len(found[WEB].destinations) == 252
 
 
 async def test_the_channel_recovers_after_a_cancelled_call(kernel: Ipvs) -> None:

@@ -25,6 +25,8 @@ from lvsd.linux.ipvs.codec import (
 
 #: Entries decoded before the loop gets its turn (about a millisecond).
 SLICE = 200
+#: The kernel sends fewer destinations than this in one piece (4 KiB at least), or all of them.
+PIECE = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,20 +43,26 @@ class _Seen:
 
 
 class Torn(Exception):
-    """A dump in several parts names a destination twice: somebody added one in between.
+    """A dump in several pieces names a destination twice: somebody added one in between.
 
-    The kernel goes on by counting (`ip_vs_genl_dump_dests`) and does not say so.
+    The kernel goes on by counting (`ip_vs_genl_dump_dests`) and does not say so. When one is
+    removed in between, another one is left out, which nobody can tell: see `Reader.surprised`.
     """
 
 
 class Reader:
-    """Makes entries of dumps; remembers the last one of each service."""
+    """Makes entries of dumps; remembers the last one of each service.
+
+    `surprised` is set by a service that may have come in pieces and is neither as expected nor as
+    it was read last: reading it again tells whether it is so.
+    """
 
     def __init__(self, decoder: DestinationDecoder) -> None:
         self._decoder = decoder
         self._seen: dict[ServiceKey, _Seen] = {}
         self._services: dict[bytes, VirtualService] = {}
         self._counters = 0
+        self.surprised = False
 
     def forget(self, known: Collection[ServiceKey]) -> None:
         """Keep nothing of services that are not among those `known`."""
@@ -106,6 +114,7 @@ class Reader:
             if wished.marks == marks and _alike(expected, service):
                 return wished
             known = wished.known
+        self.surprised = self.surprised or len(marks) >= PIECE
         if (seen := self._seen.get(service.key)) is not None:
             known |= seen.known
         missing = [data for data, mark in zip(dump, marks, strict=True) if mark not in known]

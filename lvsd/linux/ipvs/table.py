@@ -94,21 +94,27 @@ class Ipvs:
         """Every service with its destinations in the order they were added.
 
         Entries that the kernel holds as `expected` are those very objects; this makes reading them
-        cheap, and so does having read them before. Raises KernelError.
+        cheap, and so does having read them before. A larger service that is neither is read twice,
+        for the kernel does not say what was removed while it was read. Raises KernelError.
         """
-        wished = expected or {}
+        surprised = False
         with _readable():
             for _ in range(DUMP_TRIES):
+                self._reader.surprised = False
                 with contextlib.suppress(Torn):
-                    dumps = await self._dump()
-                    self._reader.forget({service.key for service, _ in dumps})
-                    return {
-                        service.key: await self._reader.entry(
-                            service, dump, wished.get(service.key)
-                        )
-                        for service, dump in dumps
-                    }
+                    found = await self._read(expected or {})
+                    if surprised or not self._reader.surprised:
+                        return found
+                    surprised = True
         raise KernelError(errno.EINTR, errors.UNSTEADY)
+
+    async def _read(self, expected: Mapping[ServiceKey, ServiceEntry]) -> Table:
+        dumps = await self._dump()
+        self._reader.forget({service.key for service, _ in dumps})
+        return {
+            service.key: await self._reader.entry(service, dump, expected.get(service.key))
+            for service, dump in dumps
+        }
 
     async def read_usage(self) -> Mapping[tuple[ServiceKey, DestinationKey], Usage]:
         """Connections and totals of every destination. Raises KernelError.
