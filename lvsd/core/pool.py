@@ -111,7 +111,8 @@ def form(
         fallback_in = _found_fallback(virtual, there)
         up = found is not None and not fallback_in
     admin = {} if admin is None else dict(admin)
-    return _settle(virtual, health, admin, up, fallback_in, None if before is None else before)
+    held = found if before is None else before.entry
+    return _settle(virtual, health, admin, up, fallback_in, held)
 
 
 def examine(pool: Pool, findings: Iterable[Finding], now: float) -> Pool:
@@ -135,7 +136,7 @@ def administer(pool: Pool, words: Mapping[DestinationKey, Admin]) -> Pool:
     """The pool after the operator's words on some reals."""
     said = {**pool.admin, **words}
     words = {key: word for key, word in said.items() if word is not Admin.ENABLED}
-    return _settle(pool.virtual, pool.health, words, pool.up, pool.fallback_in, pool)
+    return _settle(pool.virtual, pool.health, words, pool.up, pool.fallback_in, pool.entry)
 
 
 def weights(pool: Pool) -> dict[DestinationKey, int]:
@@ -144,6 +145,12 @@ def weights(pool: Pool) -> dict[DestinationKey, int]:
         real.key: effective_weight(real, pool.health[real.key], _word(pool.admin, real.key))
         for real in pool.virtual.reals
     }
+
+
+def in_service(virtual: Virtual) -> ServiceEntry:
+    """The service as the table holds it while every real server passes and none is drained."""
+    held = {real.key: _destination(real, real.weight) for real in virtual.reals}
+    return ServiceEntry(virtual.service, held)
 
 
 def _word(admin: Mapping[DestinationKey, Admin], real: DestinationKey) -> Admin:
@@ -177,9 +184,9 @@ def _settle(
     admin: Mapping[DestinationKey, Admin],
     was_up: bool,
     fallback_in: bool,
-    before: Pool | None,
+    held: ServiceEntry | None,
 ) -> Pool:
-    """The pool that follows, all of it worked out."""
+    """The pool that follows, all of it worked out; `held` is in the table now."""
     live = sum(
         effective_weight(real, health[real.key], _word(admin, real.key)) for real in virtual.reals
     )
@@ -187,8 +194,8 @@ def _settle(
     up = quorate(virtual, live, was_up)
     fallback_in = _fallback_in(virtual, up, unjudged, fallback_in)
     entry = ServiceEntry(virtual.service, _destinations(virtual, health, admin, fallback_in))
-    if before is not None and before.entry == entry:
-        entry = before.entry  # identity tells the applier that there is nothing to do
+    if held == entry:
+        entry = held  # identity tells the applier that there is nothing to do
     reals = {real.key: real for real in virtual.reals}
     return Pool(virtual, health, admin, up, fallback_in, live, unjudged, entry, reals)
 
@@ -208,7 +215,7 @@ def _revised(pool: Pool, changed: Mapping[DestinationKey, Health]) -> Pool:
     up = quorate(virtual, live, pool.up)
     fallback_in = _fallback_in(virtual, up, unjudged, pool.fallback_in)
     if fallback_in or pool.fallback_in or len(pool.reals) < len(virtual.reals):
-        return _settle(virtual, health, pool.admin, pool.up, pool.fallback_in, pool)
+        return _settle(virtual, health, pool.admin, pool.up, pool.fallback_in, pool.entry)
     held, entry = pool.entry.destinations, pool.entry
     if any(held.get(key) != destination for key, destination in wanted.items()):
         known = {**held, **wanted}.items()

@@ -39,6 +39,7 @@ from lvsd.core.happenings import (
 )
 from lvsd.core.happenings import RouterStates as RolesTold
 from lvsd.core.model import Config, Moment
+from lvsd.core.pool import in_service
 from lvsd.daemon.aftermath import Aftermath
 from lvsd.daemon.configuration import Configuration
 from lvsd.daemon.desk import Desk
@@ -243,7 +244,7 @@ class Child:
                 kernel, zeroed=self._zeroed, raised=self._raised, changed=self._applied
             )
             applier.owned = self.keeper.owned
-            await applier.read()
+            await applier.read({v.key: in_service(v) for v in config.virtuals})
         except KernelError:
             if needed:
                 raise

@@ -124,11 +124,14 @@ class Applier:
         self._wish = table
         self._wake.set()
 
-    async def read(self) -> Table:
-        """Read the whole table into the picture, and return it. Raises KernelError."""
+    async def read(self, expected: Table | None = None) -> Table:
+        """Read the whole table into the picture, and return it. Raises KernelError.
+
+        While there is no wish, what is `expected` makes reading cheap where it is right.
+        """
         async with self._lock:
             if self._wish is None:
-                self._take(await self.kernel.read_table())
+                self._take(await self.kernel.read_table(expected), expected)
             else:
                 await self._inspect()  # nobody's change may slip in unseen
         return self.picture
@@ -250,8 +253,8 @@ class Applier:
 
     # --- inspecting -----------------------------------------------------------
 
-    def _take(self, actual: Table) -> None:
-        self.picture = self._normal(actual)
+    def _take(self, actual: Table, expected: Table | None = None) -> None:
+        self.picture = self._normal(actual, expected)
         self._unread, wish = False, self._wish or {}
         foreign = [
             f"{key.protocol.name} {key} {entry.service.scheduler}"
@@ -263,10 +266,12 @@ class Applier:
                 log.get().info("foreign_service_found", service=line)
         self.foreign = foreign
 
-    def _normal(self, actual: Table) -> dict[ServiceKey, ServiceEntry]:
+    def _normal(
+        self, actual: Table, expected: Table | None = None
+    ) -> dict[ServiceKey, ServiceEntry]:
         """The kernel calls a destination of this host Local, however it was asked for."""
         self.local.clear()
-        normal, wish = dict(actual), self._wish or {}
+        normal, wish = dict(actual), self._wish or expected or {}
         for key, entry in actual.items():
             wished = wish.get(key)
             if entry is wished:

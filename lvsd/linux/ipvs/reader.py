@@ -95,6 +95,8 @@ class Reader:
         if seen is not None and seen.marks == marks:
             if not _alike(seen.entry, service):
                 seen = _Seen(replace(seen.entry, service=service), seen.marks)
+            elif expected is not None and _same(seen.entry, expected):
+                seen = _Seen(expected, seen.marks)
         else:
             seen = await self._changed(service, dump, marks, expected)
         self._seen[service.key] = seen
@@ -157,6 +159,11 @@ def _entry(service: VirtualService, dump: Sequence[Destination]) -> ServiceEntry
     if len(destinations) < len(dump):
         raise Torn(f"{service.key}")
     return ServiceEntry(service, destinations)
+
+
+def _same(one: ServiceEntry, other: ServiceEntry) -> bool:
+    """Whether they are equal, the order of the destinations included, and not one object."""
+    return one is not other and one == other and [*one.destinations] == [*other.destinations]
 
 
 def _alike(entry: ServiceEntry, service: VirtualService) -> bool:
