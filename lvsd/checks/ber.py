@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+#: Bytes of an element's head at most, as far as `head` reads it.
+HEAD = 6
 BOOLEAN, INTEGER, OCTETS, ENUMERATED, SEQUENCE = 0x01, 0x02, 0x04, 0x0A, 0x30
 
 
@@ -26,7 +28,7 @@ def integer(value: int, tag: int = INTEGER) -> bytes:
     return element(tag, bytes((value,)))
 
 
-def head(data: bytes) -> tuple[int, int, int] | None:
+def head(data: bytes | bytearray) -> tuple[int, int, int] | None:
     """Tag, start and end of the first element's content; None when its head is not all there.
 
     The end may lie behind what is there. Raises Malformed.
@@ -46,10 +48,11 @@ def head(data: bytes) -> tuple[int, int, int] | None:
 
 def elements(data: bytes) -> Iterator[tuple[int, bytes]]:
     """Tag and content of each element in `data`, which must hold whole ones. Raises Malformed."""
-    while data:
-        found = head(data)
-        if found is None or found[2] > len(data):
+    at = 0
+    while at < len(data):
+        found = head(data[at : at + HEAD])
+        if found is None or at + found[2] > len(data):
             raise Malformed
         tag, start, end = found
-        yield tag, data[start:end]
-        data = data[end:]
+        yield tag, data[at + start : at + end]
+        at += end

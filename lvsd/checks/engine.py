@@ -11,8 +11,7 @@ run whose deadline passed while the loop was stalled gets the lost time back, an
 have arrived than were read, next to nothing starts (which `lateness` shows) and nobody is silent.
 
 An unforeseen exception in a probe ends that run as a local fault and reaches the loop's exception
-handler. A regular expression cannot be interrupted: one that backtracks for seconds stalls this
-process, which is why VRRP lives in another.
+handler.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ With `starttls` the bind comes inside TLS, after the StartTLS operation (§4.14)
 from __future__ import annotations
 
 from collections.abc import Generator
+from itertools import islice
 
 from lvsd.checks import ber
 from lvsd.checks.probe import Failed, quoted
@@ -95,7 +96,7 @@ class _Messages:
     """LDAP messages as they arrive."""
 
     def __init__(self) -> None:
-        self._buffer = b""
+        self._buffer = bytearray()
         self._heard = 0
 
     def next(self, request: bytes = b"") -> Generator[bytes, bytes, _Message]:
@@ -129,12 +130,12 @@ class _Messages:
                 raise ber.Malformed
             if len(self._buffer) < end:
                 return None
-            (number, _), operation, *_ = ber.elements(self._buffer[start:end])
+            (number, _), operation = islice(ber.elements(bytes(self._buffer[start:end])), 2)
             if number != ber.INTEGER:
                 raise ber.Malformed
         except (ber.Malformed, ValueError) as error:
-            raise Failed(f'reply is not LDAP: "{quoted(self._buffer[:40])}"') from error
-        self._buffer = self._buffer[end:]
+            raise Failed(f'reply is not LDAP: "{quoted(bytes(self._buffer[:40]))}"') from error
+        del self._buffer[:end]
         return operation
 
 

@@ -102,6 +102,7 @@ _REASONS = {
     errno.EPERM: "not permitted (firewall of this host?)",
     errno.EACCES: "not permitted (firewall of this host?)",
     errno.EPROTO: "protocol error",
+    errno.EINVAL: "invalid argument (a blackhole route?)",
 }
 
 

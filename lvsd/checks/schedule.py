@@ -108,6 +108,7 @@ class Schedule:
         if entry.running:
             entry.again = True
         else:
+            entry.spread = True  # or all that were triggered together would stay together
             self._plan(entry, now)
 
     def hasten(self, check: Check, there: bool, now: float) -> None:

@@ -14,7 +14,7 @@ from lvsd.checks.datagram import Datagrams
 from lvsd.checks.probe import Failed, Question, quoted
 from lvsd.core.model import Check, Protocol
 
-#: Bytes of a reply's head.
+#: Bytes of all replies to one request.
 LIMIT = 64 << 10
 
 _STATUS = re.compile(rb"SIP/2\.0 ([1-6][0-9]{2}) ?([^\r\n]*)\r?\n")
@@ -81,21 +81,25 @@ class SipTcp(Sip):
         self._strange = 0
         async with connect(self.check) as connection:
             await connection.send(self.render(connection.source))
-            heard = b""
-            while True:
-                data = await connection.receive()
-                if not data:
-                    raise Failed(f"connection closed {'early' if heard else 'without an answer'}")
+            heard, total, body = bytearray(), 0, 0
+            while data := await connection.receive():
+                total += len(data)
+                if total > LIMIT:
+                    raise Failed(f"answer larger than {LIMIT >> 10} KiB")
                 heard += data
                 while True:
+                    skipped = min(body, len(heard))
+                    del heard[:skipped]
+                    body -= skipped
                     if not heard.startswith(b"SIP/2.0 "[: len(heard)]):
-                        raise Failed(f'reply is not SIP: "{quoted(heard[:40])}"')
+                        raise Failed(f'reply is not SIP: "{quoted(bytes(heard[:40]))}"')
                     end = _HEAD_END.search(heard)
                     if end is None:
                         break
-                    if verdict := self.judge(heard[: end.end()]):
+                    head = bytes(heard[: end.end()])
+                    if verdict := self.judge(head):
                         return verdict
-                    length = _LENGTH.search(heard[: end.end()])
-                    heard = heard[end.end() + (int(length[1]) if length else 0) :]
-                if len(heard) > LIMIT:
-                    raise Failed(f"answer larger than {LIMIT >> 10} KiB")
+                    length = _LENGTH.search(head)
+                    del heard[: len(head)]
+                    body = int(length[1]) if length else 0
+            raise Failed(f"connection closed {'early' if total else 'without an answer'}")

@@ -135,7 +135,9 @@ def regex(value: str, row: Directive, note: Note) -> bytes:
     pattern = text.encode("utf-8", "surrogateescape")
     translated = expression(pattern, value.find('"') + 1)
     if NESTED.search(translated):
-        note("a repetition inside a repetition: a page made for it can stall every check for ever")
+        note(
+            "a repetition inside a repetition: a page that suits it fails and holds up other checks"
+        )
     return translated
 
 

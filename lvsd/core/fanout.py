@@ -61,3 +61,14 @@ def quiet(director: Director, check: Check, reason: str) -> bool:
         and pool.health[real].reason == reason
         for pool, real in fed
     )
+
+
+def waiting(director: Director) -> set[Check]:
+    """The checks of real servers that have not been judged."""
+    return {
+        real.check
+        for pool in director.pools.values()
+        if pool.unjudged
+        for real in pool.virtual.reals
+        if not pool.health[real.key].judged
+    }

@@ -156,6 +156,11 @@ class Checkers:
             for worker in self._workers
             if worker.lost
         ]
+        notes += [
+            f"check worker {worker.place} of {count} has said nothing for {worker.silent} s"
+            for worker in self._workers
+            if worker.silent
+        ]
         if left_out := sum(asker.unwatched for asker in self._askers()):
             why = "open files are limited (LimitNOFILE=, ulimit -Hn)"
             notes.append(f"{left_out} real servers have no watch connection: {why}")

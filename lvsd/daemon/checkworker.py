@@ -28,8 +28,8 @@ PATIENCE = 1.0
 RESTART_DELAY, RESTART_DELAY_MAX = 0.1, 30.0
 #: Seconds after which a worker counts as sound.
 SOUND = 60.0
-#: Counted seconds of silence after which it is killed: an expression may backtrack for ever.
-SILENCE = 30
+#: Counted seconds of silence after which that is told, and after which it is killed.
+QUIET, SILENCE = 3, 30
 
 Report = Callable[[Result], None]
 
@@ -88,6 +88,11 @@ class Worker:
     def close(self) -> None:
         """End it."""
         self._task.cancel()
+
+    @property
+    def silent(self) -> int:
+        """Seconds without a word of one that runs, as far as that is worth telling, or 0."""
+        return self._silent if self.alive and self._silent >= QUIET else 0
 
     @property
     def asked(self) -> int:

@@ -22,6 +22,7 @@ from lvsd import log
 from lvsd.control.status import ReloadResult
 from lvsd.core.changes import changes
 from lvsd.core.director import checks, watched
+from lvsd.core.fanout import waiting
 from lvsd.core.happenings import LocalAddresses, TableAdopted
 from lvsd.core.model import Config, IPAddress
 from lvsd.daemon import reading
@@ -119,7 +120,8 @@ class Configuration:
         child.feed(LocalAddresses(self._local(config)))
         await child.load(config)
         await child.keeper.save_manifest()
-        child.verdicts.follow(checks(config), watched(config), config.checkers)
+        asked, observed, unjudged = checks(config), watched(config), waiting(child.director)
+        child.verdicts.follow(asked, observed, config.checkers, unjudged)
         child.tracker.follow(config.scripts)
         child.lookout.follow(config.processes, config.files)
         child.maintenance.follow()

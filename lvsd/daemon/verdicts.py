@@ -46,6 +46,7 @@ class Verdicts:
         self.checkers = Checkers(self._checked)
         self._loop = asyncio.get_running_loop()
         self._feed, self._ask_quiet = feed, quiet
+        self._asked: set[Check] = set()
         self._results: list[CheckFinished] = []
         self._taking: asyncio.TimerHandle | None = None
         self._took_at = float("-inf")
@@ -58,11 +59,23 @@ class Verdicts:
         self._seen = self._told = 0
         self._hampered_at = self._told_at = float("-inf")
 
-    def follow(self, asked: Iterable[Check], watched: Collection[Check], workers: int = 0) -> None:
-        """Ask exactly these, with so many workers; those `watched` have watch connections."""
-        checks = set(asked)
+    def follow(
+        self,
+        asked: Iterable[Check],
+        watched: Collection[Check],
+        workers: int = 0,
+        waiting: Iterable[Check] = (),
+    ) -> None:
+        """Ask exactly these, with so many workers; those `watched` have watch connections.
+
+        What somebody is `waiting` for is asked soon, also where it is asked for others already.
+        """
+        before, checks = self._asked, set(asked)
         self.checkers.resize(workers)
         self.checkers.set_checks(checks, watched)
+        for check in before & checks & {*waiting}:
+            self.checkers.trigger(check)
+        self._asked = checks
         self.latency = {c: at for c, at in self.latency.items() if c in checks}
         self._passing = {c: text for c, text in self._passing.items() if c in checks}
         self._quiet.clear()

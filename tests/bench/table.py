@@ -122,6 +122,8 @@ async def adopt(ipvs: Ipvs, writer: Applier, wish: Table) -> tuple[Table, dict[s
     """As a daemon that has just started: read what is there, then wish for nothing else."""
     found = config.loads(text(wish), interfaces=())
     expected = {virtual.key: in_service(virtual) for virtual in found.virtuals}
+    gc.collect()
+    gc.freeze()
     before, began = ipvs.writes, time.monotonic()
     there = await writer.read(expected)
     took = time.monotonic() - began

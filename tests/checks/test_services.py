@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import struct
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from ipaddress import ip_address
 
 import pytest
 
-from lvsd.checks import mysql, question
+from lvsd.checks import ber, mysql, question
 from lvsd.checks.engine import Result
 from lvsd.checks.probe import LocalFault
 from lvsd.core.model import Check, CheckKind, Protocol
@@ -314,3 +315,41 @@ async def test_a_greeting_that_trips_the_library_is_a_failure() -> None:
 
     result = await told(CheckKind.MYSQL, script)
     assert (result.passed, result.reason) == (False, "answer not understood")
+
+
+async def test_sip_skips_the_body_of_a_provisional_reply_whenever_it_comes() -> None:
+    check = replace(CHECKS[CheckKind.SIP], protocol=Protocol.TCP)
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        request = await reader.readuntil(b"\r\n\r\n")
+        early = scripts.sip_answer(request, b"183 Session Progress")
+        writer.write(early.replace(b"Length: 0\r\n\r\n", b"Length: 10\r\n\r\n01234"))
+        await asyncio.sleep(0.05)
+        writer.write(b"56789" + scripts.sip_answer(request))
+
+    async with server(script) as port:
+        assert (await ask(replace(check, port=port))).passed
+
+
+async def test_sip_does_not_listen_to_provisional_replies_for_ever() -> None:
+    check = replace(CHECKS[CheckKind.SIP], protocol=Protocol.TCP)
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        request = await reader.readuntil(b"\r\n\r\n")
+        writer.write(scripts.sip_answer(request, b"100 Trying") * 1000)
+
+    async with server(script) as port:
+        result = await ask(replace(check, port=port))
+    assert (result.passed, result.reason) == (False, "answer larger than 64 KiB")
+
+
+@pytest.mark.parametrize("reply", [ber.element(5) * 400_000, b""])
+async def test_an_ldap_server_that_talks_much_holds_nobody_up(reply: bytes) -> None:
+    """A megabyte in elements of two octets, and one in entries of some."""
+    bound = ber.element(0x61, ber.integer(0, ber.ENUMERATED), ber.element(4), ber.element(4))
+    entry = ber.element(ber.SEQUENCE, ber.integer(2), ber.element(0x64, ber.element(4, b"x")))
+    answer = ber.element(ber.SEQUENCE, ber.integer(1), bound, reply)
+    began = time.process_time()
+    result = await told(CheckKind.LDAP, after(answer, entry * 90_000))
+    assert not result.passed
+    assert time.process_time() - began < 2.0

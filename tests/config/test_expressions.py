@@ -2,7 +2,7 @@
 
 import pytest
 
-STALL = "a repetition inside a repetition: a page made for it can stall every check for ever"
+STALL = "a repetition inside a repetition: a page that suits it fails and holds up other checks"
 
 
 def told(load_text, receive):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 from ipaddress import ip_address
 
-from lvsd.core.fanout import followed, present
-from lvsd.core.happenings import RealKey
+from lvsd.core.director import Director, step
+from lvsd.core.fanout import followed, present, waiting
+from lvsd.core.happenings import CheckFinished, ChecksFinished, ConfigLoaded, RealKey
 from lvsd.core.model import (
     Check,
     CheckKind,
@@ -68,3 +69,16 @@ def test_only_reals_that_are_configured_are_present() -> None:
     named = {RealKey(each.key, each.reals[0].key) for each in (there, elsewhere)}
     named.add(RealKey(there.key, virtual(80, 3).reals[0].key))
     assert present(config, named) == {RealKey(there.key, there.reals[0].key)}
+
+
+def test_who_has_not_been_judged_waits_for_checks() -> None:
+    """Also where another service knows the answer."""
+    one, other = virtual(80, 1, 2), virtual(81, 1, 3)
+    director, _ = step(Director(), ConfigLoaded(Config(virtuals=(one,)), {}), 0.0)
+    asked = [real.check for real in one.reals]
+    assert waiting(director) == {*asked}
+    passes = tuple(CheckFinished(check, True, "") for check in asked)
+    director, _ = step(director, ChecksFinished(passes), 1.0)
+    assert waiting(director) == set()
+    director, _ = step(director, ConfigLoaded(Config(virtuals=(one, other)), {}), 2.0)
+    assert waiting(director) == {real.check for real in other.reals}

@@ -269,3 +269,17 @@ async def test_an_orderly_stop_of_a_director_leaves_no_worker_lost_in_the_log(
         c.send(Stop())
         assert await c.end() == 0
         assert "checker_lost" not in c.log
+
+
+async def test_a_worker_that_says_nothing_is_told_before_it_is_killed(
+    tmp_path: Path, web: Web
+) -> None:
+    async with child(tmp_path, conf(web, "checkers=1")) as c:
+        await c.ready()
+        (pid,) = await settled(c, 1)
+        os.kill(pid, signal.SIGSTOP)
+        status = await c.until(lambda s: s["notes"])
+        assert status["notes"][0].startswith("check worker 1 of 1 has said nothing for ")
+        assert status["checks"]["checkers"] == 1
+        os.kill(pid, signal.SIGCONT)
+        await c.until(lambda s: not s["notes"])

@@ -63,3 +63,17 @@ async def test_a_pass_that_was_called_quiet_is_taken_again_only_after_news() -> 
     with socket.create_server(address, backlog=1024):
         await condition(lambda: True in heard[-1], 60)
     verdicts.close()
+
+
+async def test_who_waits_for_a_check_that_is_asked_already_does_not_wait_for_its_interval() -> None:
+    taken: list[ChecksFinished] = []
+    verdicts = Verdicts(taken.append, lambda check, reason: False)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        check = Check(CheckKind.CONNECT, IPv4Address("127.0.0.1"), port, 600.0, 2.0)
+        verdicts.follow([check], ())
+        await condition(lambda: len(taken) == 1)
+        verdicts.follow([check], ())
+        verdicts.follow([check], (), waiting=[check])
+        await condition(lambda: verdicts.checkers.finished == 2)
+    verdicts.close()
