@@ -92,6 +92,7 @@ async def _run(options: Options) -> int:
     # patient with itself, and main waits for nothing.
     from lvsd.daemon.director import Child
 
+    gc.freeze()  # a first configuration of thousands of objects would be looked through in vain
     gc.enable()
     return await Child(prelude).run()
 
