@@ -20,6 +20,8 @@ WRITE = select.EPOLLOUT
 #: handshake costs most of a millisecond.
 EVENTS = 64
 BUDGET = 0.005
+#: Seconds that a ready socket may wait for others in the course of things.
+WAIT = 0.05
 
 
 class Closable(Protocol):
@@ -45,7 +47,8 @@ class Reactor:
         self.behind = False
         #: Seconds, of all so far, that what was ready may have waited for others to be served.
         self.lost = 0.0
-        self._served_at = 0.0
+        #: When the turns began that have left something each; seconds of that in `lost`.
+        self._began_at = self._counted = 0.0
         loop.add_reader(self._epoll.fileno(), self.serve)
 
     def register(self, fd: int, mask: int, handler: Callable[[int], None]) -> None:
@@ -75,7 +78,9 @@ class Reactor:
             return
         self._fresh.clear()
         now = self._loop.time()
-        since, until = self._served_at if self.behind else now, now + BUDGET
+        until = now + BUDGET
+        if not self.behind:
+            self._began_at, self._counted = now, 0.0
         found = self._epoll.poll(0, EVENTS)
         self.behind = len(found) == EVENTS
         for fd, mask in found:
@@ -87,9 +92,9 @@ class Reactor:
                 if now > until or self._epoll.closed:
                     self.behind = self.behind or fd != found[-1][0]
                     break
-        if now > until or self.behind:
-            self.lost += now - since
-        self._served_at = now
+        if (waited := now - self._began_at) > WAIT:
+            self.lost += waited - self._counted
+            self._counted = waited
 
     def close(self) -> None:
         """Close the set and everything shared. Probes were closed before."""
