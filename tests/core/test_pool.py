@@ -25,6 +25,7 @@ from lvsd.core.pool import (
     effective_weight,
     examine,
     form,
+    in_service,
     weights,
 )
 from tests.core.farm import entry, held, real, real_key, virtual
@@ -112,6 +113,14 @@ def test_adoption_keeps_a_weight_and_takes_0_as_unknown() -> None:
     assert held(pool.entry) == {4: 3, 5: 0}
     assert pool.health[real_key(5)].status is Status.UNKNOWN
     assert held(tell(pool, "-+").entry) == {4: 3, 5: 3}
+
+
+def test_what_is_found_in_service_stays_the_very_entry() -> None:
+    """Identity tells the applier that there is nothing to do."""
+    v = virtual(real(4, 3), real(5, 2))
+    found = in_service(v)
+    assert held(found) == {4: 3, 5: 2}
+    assert form(v, 0.0, found=found).entry is found
 
 
 def test_a_check_that_is_on_is_up_at_once_and_one_that_is_off_never() -> None:
