@@ -64,7 +64,7 @@ class Vm:
             self._process = subprocess.Popen(
                 self._vng(),
                 cwd="/",
-                env={**os.environ, "PATH": self._path()},
+                env={**os.environ, "PATH": self._path(), "TMPDIR": str(self.folder)},
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=subprocess.STDOUT,
