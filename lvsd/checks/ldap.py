@@ -9,7 +9,6 @@ With `starttls` the bind comes inside TLS, after the StartTLS operation (§4.14)
 from __future__ import annotations
 
 from collections.abc import Generator
-from itertools import islice
 
 from lvsd.checks import ber
 from lvsd.checks.probe import Failed, quoted
@@ -130,7 +129,7 @@ class _Messages:
                 raise ber.Malformed
             if len(self._buffer) < end:
                 return None
-            (number, _), operation = islice(ber.elements(bytes(self._buffer[start:end])), 2)
+            (number, _), operation, *_ = ber.elements(bytes(self._buffer[start:end]))
             if number != ber.INTEGER:
                 raise ber.Malformed
         except (ber.Malformed, ValueError) as error:

@@ -43,7 +43,7 @@ _LINES = (
 _STATUS = (
     b"200 OK",
     b"200",
-    b"200 4",
+    b"200 200",
     b"204 No",
     b"302 Found",
     b"100 Continue",
@@ -88,6 +88,7 @@ def concluded(check: Check, *pieces: bytes) -> str | None:
 @settings(max_examples=1000)
 @given(replies, st.sampled_from([b"", b"fake", b"page$"]))
 @example(reply(), b"fake")
+@example(b"HTTP/1.1 200 200\r\nContent-Length-X: 3\r\n\r\nfake", b"")
 @example(reply() + b"HTTP/1.1 500 Sorry\r\n\r\n", b"page$")
 @example(b"HTTP/1.1 200 \n\r\n\r\nContent-Length: 0\r\n\r\n", b"")
 @example(b"HTTP/1.1 200 OK\n\nContent-Length: 0\r\n\r\n", b"")

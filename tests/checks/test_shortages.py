@@ -173,6 +173,8 @@ async def test_a_shortage_of_memory_loses_no_check(
     kind: CheckKind, code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     results = Results()
+    seen: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: seen.append(context))
 
     def full(*_: object) -> None:
         raise OSError(code, os.strerror(code))
@@ -186,3 +188,4 @@ async def test_a_shortage_of_memory_loses_no_check(
             assert not results.all
         await results.until(1)
         engine.close()
+    assert seen == []
